@@ -1,0 +1,411 @@
+package event
+
+// Body is what happened: one of the struct types of this package, held by
+// pointer, or an [Unknown]. The set is closed: only this package implements
+// it.
+type Body interface {
+	// Kind returns the kind of event that carries this body.
+	Kind() Kind
+
+	// appendFields appends the body's fields in wire format.
+	appendFields(b []byte) []byte
+
+	// setField takes in one field; false means that it does not know the
+	// number, and the field is kept as unknown.
+	setField(f field) (known bool, err error)
+
+	// setUnknown keeps fields that this build does not know.
+	setUnknown(b []byte)
+
+	// unknownFields returns what setUnknown kept.
+	unknownFields() []byte
+}
+
+// rest keeps the fields of a body that this build does not know, as they stood
+// on the wire. Every body embeds it.
+type rest struct{ unknown []byte }
+
+func (r *rest) setUnknown(b []byte)   { r.unknown = b }
+func (r *rest) unknownFields() []byte { return r.unknown }
+
+// Unknown is the body of an event whose kind this build does not know. Its
+// bytes survive a round trip unchanged.
+type Unknown struct {
+	// Of is the kind's number on the wire.
+	Of Kind
+
+	// Raw is the body's message as it stood on the wire.
+	Raw []byte
+
+	rest
+}
+
+// DaemonStarted is written by a daemon once it holds the ledger.
+type DaemonStarted struct {
+	Version      string // of the daemon's build
+	PID          uint32 // of the daemon, host namespace; for people, never an identity
+	UID          uint32 // effective user id
+	Kernel       string // uname release
+	Isolation    string // "pidns" or "none": what programs will run in
+	ConfigSHA256 []byte // of the config text as read
+	rest
+}
+
+// DaemonStopped is written by an orderly shutdown, last.
+type DaemonStopped struct {
+	Reason string // "signal: terminated", "operator", …
+	Ended  uint32 // processes ended by the shutdown
+	rest
+}
+
+// RecoveryStarted opens the matching of ledger and disk after a start.
+type RecoveryStarted struct {
+	Handles     uint32 // handles not terminal in the ledger
+	Directories uint32 // process directories found on disk
+	rest
+}
+
+// RecoveryFinished closes it, with what it found.
+type RecoveryFinished struct {
+	Adopted  uint32
+	Exited   uint32
+	Lost     uint32
+	Aborted  uint32
+	Failed   uint32
+	Ended    uint32 // living ephemeral processes cancelled as owner-lost
+	Orphans  uint32
+	Resumed  uint32 // unfinished cancels, stops and timers taken up again
+	TookNano int64
+	rest
+}
+
+// SegmentOpened is the first event of each segment.
+type SegmentOpened struct {
+	Ordinal         uint64 // 1 for the first segment of the ledger
+	Layout          uint32 // layout version of the file
+	StateSHA256     []byte // of the opening state stored in this segment
+	PreviousSHA256  []byte // of the whole sealed file before; empty for the first, or when the one before was abandoned
+	PreviousFirst   uint64 // seq of the first event of the segment before, 0 for the first
+	Reason          string // "first", "full" (rolled over) or "salvaged" (after a failed commit)
+	SalvagedThrough uint64 // for "salvaged": last seq taken over from the abandoned file
+	rest
+}
+
+// ClockStepped records that the wall clock moved against CLOCK_BOOTTIME by
+// more than a second since the event before.
+type ClockStepped struct {
+	DeltaNano int64 // positive: forward
+	rest
+}
+
+// CapsuleLoaded records a capsule that the daemon serves from now on.
+type CapsuleLoaded struct {
+	Version         string
+	Manifest        string // the manifest's text itself: it is the policy
+	ManifestSHA256  []byte
+	ModuleSHA256    []byte
+	ModuleBytes     uint64
+	HostProcess     []string // commands that its gate admits
+	AllowPersistent bool
+	rest
+}
+
+// CapsuleUnloaded records that a capsule is no longer served.
+type CapsuleUnloaded struct {
+	Reason string
+	rest
+}
+
+// PolicyChanged records the policy in force from now on, with its text.
+type PolicyChanged struct {
+	Subject string // "config", or "principal:NAME"
+	Text    string
+	SHA256  []byte
+	rest
+}
+
+// InvocationStarted is written before a capsule is called.
+type InvocationStarted struct {
+	Action        string
+	PayloadBytes  uint64
+	PayloadDigest []byte // keyed; the payload itself is never stored
+	rest
+}
+
+// InvocationFinished is written before the caller sees the answer.
+type InvocationFinished struct {
+	Outcome      string // "ok", "error", "trap", "cancelled", "deadline", "daemon-restart"
+	Returned     string // the action that the guest returned
+	Detail       string // the trap or error, for people
+	DurationNano int64
+	InstanceLost bool // the instance was discarded (trap or hard cancel)
+	rest
+}
+
+// Tier is the lifetime class of a process.
+type Tier uint32
+
+// The tiers. The numbers are the wire format.
+const (
+	TierSync       Tier = 1 // spawn: the guest waits for the end
+	TierBackground Tier = 2 // spawn-background: ends with its handle
+	TierPersistent Tier = 3 // spawn-persistent: ends when released
+)
+
+// Limits are the resource limits a guest asked for; nil means not asked.
+type Limits struct {
+	MemoryBytes *uint64
+	CPUSeconds  *uint64
+	PIDs        *uint32
+	OpenFiles   *uint32
+}
+
+// SpawnRequested records everything a guest asked for but secrets: env values,
+// stdin and injected bytes are never stored, only their keys and keyed
+// digests.
+type SpawnRequested struct {
+	Tier    Tier
+	Command string
+
+	// Args are the arguments as given, cut to fit [MaxEncoded]: if
+	// ArgsCut is true, ArgsBytes and ArgsDigest tell of the whole.
+	Args       []string
+	ArgsCount  uint32
+	ArgsBytes  uint64
+	ArgsCut    bool
+	ArgsDigest []byte // keyed, of all arguments, each followed by NUL; only if cut
+
+	Cwd         string // as the guest gave it; empty: the workspace
+	EnvKeys     []string
+	StdinBytes  uint64
+	StdinDigest []byte // keyed; empty without stdin
+	Limits      *Limits
+	Label       string
+	rest
+}
+
+// Outcome of a decision.
+type Outcome uint32
+
+// The outcomes. The numbers are the wire format.
+const (
+	OutcomeGranted Outcome = 1
+	OutcomeRefused Outcome = 2
+)
+
+// QuotaSeen is one quota as the decision saw it.
+type QuotaSeen struct {
+	Scope string // "principal:alice", "capsule:builder", "principal-sync:alice"
+	Used  uint32 // before this spawn
+	Cap   uint32
+}
+
+// Orders are what a shim carries out alone while no daemon is there; the
+// decision that holds them is the authority.
+type Orders struct {
+	// LifetimeNano is how long after its start the program may run; 0: no
+	// bound. Then TERM, GraceNano, KILL of the tree.
+	LifetimeNano int64
+	GraceNano    int64
+
+	// OrphanNano is how long the program may outlive the daemon's
+	// connection; 0: for ever. Then KILL of the tree.
+	OrphanNano int64
+}
+
+// SpawnDecided records the decision on the request before it, always in the
+// same commit.
+type SpawnDecided struct {
+	Outcome   Outcome
+	Code      string // refused: the contract's error code ("quota", "capability-denied", …)
+	Rule      string // the rule that allowed or refused: "manifest host_process: git"
+	Detail    string // one sentence for people
+	Quotas    []QuotaSeen
+	Orders    *Orders // granted only
+	RingBytes uint32  // output ring a stream
+	Isolation string  // what it will run in: "pidns" or "none"
+	Cwd       string  // absolute directory on the host
+	rest
+}
+
+// SpawnAborted records that a granted spawn never ran. It frees the slot.
+type SpawnAborted struct {
+	Reason string // "caller-gone", "cancelled", "shutdown", "shim-not-ready", "daemon-died", "commit-failed"
+	Detail string
+	rest
+}
+
+// SpawnFailed records that a granted program could not be started. It frees
+// the slot.
+type SpawnFailed struct {
+	Step   string // "resolve", "chdir", "exec", "jail", …
+	Errno  uint32
+	Detail string
+	rest
+}
+
+// Identity names one process for ever. A bare pid is never an identity.
+type Identity struct {
+	PID          uint32 // host namespace, at the time
+	StartTicks   uint64 // /proc/PID/stat field 22
+	PidfsHandle  []byte // name_to_handle_at of its pidfd; empty where the kernel has none
+	PidNamespace uint64 // inode; 0 if it was not read
+}
+
+// File names an executable that ran.
+type File struct {
+	Path   string // resolved
+	Device uint64
+	Inode  uint64
+	SHA256 []byte
+}
+
+// ProcessStarted records that the program runs (or ran: in a sync spawn it
+// rides with the exit's commit).
+type ProcessStarted struct {
+	Program     Identity
+	Shim        Identity
+	Isolation   string // what was applied: "pidns", "pidns+mount", "userns+pidns", "none", …
+	Executable  File
+	Interpreter *File // of a script
+	StartedWall int64 // ns since 1970, as the shim read it
+	StartedBoot int64 // CLOCK_BOOTTIME ns, as the shim read it
+	rest
+}
+
+// ProcessAdopted records that a restarted daemon holds a living process again.
+type ProcessAdopted struct {
+	Shim Identity
+	rest
+}
+
+// Exit is how a program ended: exactly one of Code and Signal is set.
+type Exit struct {
+	Code   *int32
+	Signal *int32
+}
+
+// StreamSummary tells what a program wrote on one stream.
+type StreamSummary struct {
+	Bytes   uint64
+	SHA256  []byte // of all bytes, also of those the ring has dropped
+	Dropped uint64 // bytes the ring dropped before anybody read them
+}
+
+// ProcessExited records a true exit. It frees the slot.
+type ProcessExited struct {
+	Exit       Exit
+	CoreDumped bool
+
+	// Cause is what ended it: "self", or the cause of the order that did:
+	// "signal", "kill", "cancel", "stop", "lifetime", "orphaned",
+	// "owner-lost", "released", "shutdown".
+	Cause string
+
+	UserNano   int64  // CPU time in user mode, of the program and what it reaped
+	SystemNano int64  // the same in kernel mode
+	MaxRSSKiB  uint64 // peak resident set of the largest process
+	Stdout     StreamSummary
+	Stderr     StreamSummary
+	RestKilled uint32 // processes of its tree still living after it, killed
+
+	EndedWall    int64 // ns since 1970, as the shim read it
+	EndedBoot    int64 // CLOCK_BOOTTIME ns, as the shim read it
+	AfterRestart bool  // seen by a daemon other than the one that started it
+	rest
+}
+
+// ProcessLost records that a process is proven dead and its exit is unknown.
+// It frees the slot.
+type ProcessLost struct {
+	Reason  string // "shim-killed", "reboot", "may-have-run"
+	Detail  string
+	Witness *Exit // the exit that a second witness saw, if one did
+	rest
+}
+
+// CancelRequested records a cancel by call ids, or of a whole principal. The
+// signals it leads to are events of their own, with cause "cancel".
+type CancelRequested struct {
+	Cancel  []byte   // 16 bytes: id of this cancel
+	CallIDs []string // empty: all of the scope
+	Handles [][]byte // 16 bytes each: the live handles it reaches
+	Reason  string
+	rest
+}
+
+// CancelFinished records that every handle of a cancel is terminal.
+type CancelFinished struct {
+	Cancel []byte
+	rest
+}
+
+// StopRequested records that a process is to end: TERM, grace, KILL.
+type StopRequested struct {
+	GraceNano int64
+	Reason    string // "operator", "shutdown", …
+	rest
+}
+
+// TimerFired records that a timer ran out, before its order is carried out.
+type TimerFired struct {
+	Timer   string // "lifetime", "orphan"
+	DueBoot int64  // CLOCK_BOOTTIME ns
+	rest
+}
+
+// SignalTarget says what a signal is sent to.
+type SignalTarget uint32
+
+// The targets. The numbers are the wire format.
+const (
+	TargetProgram SignalTarget = 1 // the program alone
+	TargetTree    SignalTarget = 2 // the program and all its descendants
+)
+
+// SignalRequested is the authority to send one signal, once.
+type SignalRequested struct {
+	Signal uint32 // Linux number
+	Target SignalTarget
+	Cause  string // see ProcessExited.Cause
+	Cancel []byte // id of the cancel it belongs to, if any
+
+	// Late is true if the signal was sent before this event could be
+	// committed (act.Emergency); SentWall is when, ns since 1970.
+	Late     bool
+	SentWall int64
+	rest
+}
+
+// SignalSent records what became of the request.
+type SignalSent struct {
+	Request   uint64 // seq of the signal.requested
+	Signal    uint32
+	Delivered bool
+	Detail    string // why not
+	rest
+}
+
+// HandleReleased records that nobody holds the handle any more; its directory
+// is deleted after this.
+type HandleReleased struct {
+	Reason string // "dropped", "sync-finished", "instance-gone", "refused", "recovered"
+	rest
+}
+
+// OrphanEnded records a shim or a directory that the ledger knows nothing of,
+// or knows as terminal, and that was ended.
+type OrphanEnded struct {
+	Directory string
+	Shim      *Identity // nil if no shim lived
+	Reason    string
+	rest
+}
+
+// LedgerMigrated records that the files were brought to a newer layout.
+type LedgerMigrated struct {
+	From   uint32
+	To     uint32
+	Backup string // where the files before are
+	rest
+}

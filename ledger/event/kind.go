@@ -1,0 +1,75 @@
+package event
+
+// Kind says what happened. The numbers are the wire format: they are never
+// reused or renumbered.
+type Kind uint32
+
+// The kinds of event. docs/EVENTS.md describes each with its fields.
+//
+// Numbers 40 to 99 are kept for the kinds that the plan names and no room
+// writes yet (handle.attached, watch.armed, watch.disarmed, stdin.closed,
+// checkpoint.signed, key.rotated, ledger.read, ledger.archived,
+// ledger.backed-up, ledger.held, ledger.erased).
+const (
+	KindDaemonStarted      Kind = 1
+	KindDaemonStopped      Kind = 2
+	KindRecoveryStarted    Kind = 3
+	KindRecoveryFinished   Kind = 4
+	KindSegmentOpened      Kind = 5
+	KindClockStepped       Kind = 6
+	KindCapsuleLoaded      Kind = 7
+	KindCapsuleUnloaded    Kind = 8
+	KindPolicyChanged      Kind = 9
+	KindInvocationStarted  Kind = 10
+	KindInvocationFinished Kind = 11
+	KindSpawnRequested     Kind = 12
+	KindSpawnDecided       Kind = 13
+	KindSpawnAborted       Kind = 14
+	KindSpawnFailed        Kind = 15
+	KindProcessStarted     Kind = 16
+	KindProcessAdopted     Kind = 17
+	KindProcessExited      Kind = 18
+	KindProcessLost        Kind = 19
+	KindCancelRequested    Kind = 20
+	KindCancelFinished     Kind = 21
+	KindStopRequested      Kind = 22
+	KindTimerFired         Kind = 23
+	KindSignalRequested    Kind = 24
+	KindSignalSent         Kind = 25
+	KindHandleReleased     Kind = 26
+	KindOrphanEnded        Kind = 27
+	KindLedgerMigrated     Kind = 28
+)
+
+// kindNames is the one place where kinds have names; the order is that of the
+// numbers.
+var kindNames = map[Kind]string{
+	KindDaemonStarted:      "daemon.started",
+	KindDaemonStopped:      "daemon.stopped",
+	KindRecoveryStarted:    "recovery.started",
+	KindRecoveryFinished:   "recovery.finished",
+	KindSegmentOpened:      "segment.opened",
+	KindClockStepped:       "clock.stepped",
+	KindCapsuleLoaded:      "capsule.loaded",
+	KindCapsuleUnloaded:    "capsule.unloaded",
+	KindPolicyChanged:      "policy.changed",
+	KindInvocationStarted:  "invocation.started",
+	KindInvocationFinished: "invocation.finished",
+	KindSpawnRequested:     "spawn.requested",
+	KindSpawnDecided:       "spawn.decided",
+	KindSpawnAborted:       "spawn.aborted",
+	KindSpawnFailed:        "spawn.failed",
+	KindProcessStarted:     "process.started",
+	KindProcessAdopted:     "process.adopted",
+	KindProcessExited:      "process.exited",
+	KindProcessLost:        "process.lost",
+	KindCancelRequested:    "cancel.requested",
+	KindCancelFinished:     "cancel.finished",
+	KindStopRequested:      "stop.requested",
+	KindTimerFired:         "timer.fired",
+	KindSignalRequested:    "signal.requested",
+	KindSignalSent:         "signal.sent",
+	KindHandleReleased:     "handle.released",
+	KindOrphanEnded:        "orphan.ended",
+	KindLedgerMigrated:     "ledger.migrated",
+}
