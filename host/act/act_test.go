@@ -372,14 +372,11 @@ func contains(list []string, s string) bool {
 }
 
 func TestALongDataDirectoryWorks(t *testing.T) {
-	h := newHouse(t, IsolationNone)
-	deep := filepath.Join(h.dir, strings.Repeat("d", 100), strings.Repeat("e", 100))
-	h.hands.Close()
-	h.dir = deep
+	deep := filepath.Join(t.TempDir(), strings.Repeat("d", 100), strings.Repeat("e", 100))
 	if err := os.MkdirAll(deep, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	h.open()
+	h := newHouseIn(t, IsolationNone, deep)
 	c := h.start(h.spec("sleep", "1000"))
 	h.started(c)
 	h.reopen()

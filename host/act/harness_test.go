@@ -89,11 +89,16 @@ type house struct {
 // the end that no process is left over.
 func newHouse(t testing.TB, mode string) *house {
 	t.Helper()
+	return newHouseIn(t, mode, t.TempDir())
+}
+
+func newHouseIn(t testing.TB, mode, dir string) *house {
+	t.Helper()
 	if mode == IsolationPIDNS {
 		needNamespaces(t)
 	}
-	h := &house{t: t, dir: t.TempDir(), mode: mode, nonce: "ACT_TEST_NONCE=" + newID().String()}
-	l, err := ledger.Open(filepath.Join(h.dir, "ledger"), ledger.Options{Fold: noFold{}})
+	h := &house{t: t, dir: dir, mode: mode, nonce: "ACT_TEST_NONCE=" + newID().String()}
+	l, err := ledger.Open(t.TempDir(), ledger.Options{Fold: noFold{}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,24 +14,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// smallDisk mounts a tmpfs of size bytes at dir.
-func smallDisk(t *testing.T, dir, size string) {
+// smallDisk mounts a tmpfs and returns where.
+func smallDisk(t *testing.T, size string) string {
 	t.Helper()
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
 		t.Skipf("cannot mount a small disk here: %v", err)
 	}
 	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	return dir
 }
 
 func TestAFullDiskRefusesBeforeAnythingRuns(t *testing.T) {
-	h := newHouse(t, IsolationNone)
-	h.hands.Close()
-	h.dir = filepath.Join(h.dir, "small")
-	smallDisk(t, h.dir, "300k")
-	h.open()
+	h := newHouseIn(t, IsolationNone, smallDisk(t, "300k"))
 	s := h.sh("true")
 	s.RingBytes = 1 << 20
 	if _, err := h.hands.Prepare(t.Context(), s); !errors.Is(err, ErrNoSpace) {
@@ -50,11 +45,7 @@ func TestAFullDiskRefusesBeforeAnythingRuns(t *testing.T) {
 
 func TestAFullDiskDoesNotSwallowAnExit(t *testing.T) {
 	for _, alone := range []bool{false, true} {
-		h := newHouse(t, IsolationNone)
-		h.hands.Close()
-		h.dir = filepath.Join(h.dir, "small")
-		smallDisk(t, h.dir, "1m")
-		h.open()
+		h := newHouseIn(t, IsolationNone, smallDisk(t, "1m"))
 		mkfifo(t, filepath.Join(h.dir, "gate"))
 		s := h.sh("read x <gate; head -c 100000 /dev/zero; exit 21")
 		c := h.start(s)
