@@ -62,7 +62,8 @@ func (c *committer) seal() error {
 func (c *committer) writeSeal() error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	if err := c.newest.seg.Seal(c.head.Seq); err != nil {
+	err := c.l.o.around("seal", func() error { return c.newest.seg.Seal(c.head.Seq) })
+	if err != nil {
 		return c.fail(fmt.Errorf("seal after event %d: %w", c.head.Seq, err))
 	}
 	return nil
@@ -137,7 +138,10 @@ func (c *committer) build(m segment.Meta, state []byte) (path string, named bool
 		err = b.Finish()
 	}
 	if err == nil {
-		named, err = b.Commit()
+		err = c.l.o.around("create", func() (err error) {
+			named, err = b.Commit()
+			return err
+		})
 	}
 	if err != nil && !named {
 		err = errors.Join(err, b.Discard())
