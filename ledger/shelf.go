@@ -158,15 +158,15 @@ func (s *shelf) take(o *slot) (*segment.Segment, error) {
 		return nil, err
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.closed {
-		s.mu.Unlock()
 		return nil, errors.Join(ErrClosed, seg.Close())
 	}
 	o.seg = seg
-	s.mu.Unlock()
-	return s.takeOpen(o)
+	return s.use(o), nil
 }
 
+// takeOpen is take for a handle that is open, nil otherwise.
 func (s *shelf) takeOpen(o *slot) (*segment.Segment, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -176,9 +176,14 @@ func (s *shelf) takeOpen(o *slot) (*segment.Segment, error) {
 	if o.seg == nil {
 		return nil, nil
 	}
+	return s.use(o), nil
+}
+
+// use counts a user of an open handle. The caller holds mu.
+func (s *shelf) use(o *slot) *segment.Segment {
 	s.uses++
 	o.refs, o.used = o.refs+1, s.uses
-	return o.seg, nil
+	return o.seg
 }
 
 // give gives back a handle that take returned, and closes the one that was
