@@ -249,8 +249,7 @@ func (c *committer) publish(es []*event.Event) {
 	last := es[len(es)-1]
 	c.l.o.Fold.Committed(es)
 	c.head = last.Header
-	c.l.durable.Store(last.Seq)
-	c.l.news.tell()
+	c.show()
 	// A crash here is one after the commit, for everybody outside.
 	crashpoint.Here("ledger.commit.published")
 }
@@ -268,6 +267,7 @@ func (c *committer) fail(cause error) error {
 	// A crash here leaves the marked file as the newest: the next opening
 	// salvages it, as Reopen would have.
 	crashpoint.Here("ledger.fail.marked")
+	c.newest.salvaged = false
 	c.l.queue.fail(err)
 	c.l.o.Fold.Discard()
 	c.ids.last = c.head.ID

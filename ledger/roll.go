@@ -18,8 +18,12 @@ const (
 	reasonSalvaged = "salvaged"
 )
 
-// sealedMode lets the auditors' group read what is never written again.
-const sealedMode = 0o640
+// Modes of segment files: the auditors' group may read what is never written
+// again.
+const (
+	newestMode = 0o600
+	sealedMode = 0o640
+)
 
 // rollIfDue begins the next segment if the newest is full, or was sealed
 // before. It runs with nothing in flight.
@@ -56,7 +60,7 @@ func (c *committer) seal() error {
 	// A crash here leaves a sealed newest segment without a successor: open
 	// replays it and begins the next, as would have come here.
 	crashpoint.Here("ledger.roll.sealed")
-	return c.l.shelf.replace(nil)
+	return c.l.shelf.replace(nil) // readers open it for reading from now on
 }
 
 func (c *committer) writeSeal() error {
@@ -106,14 +110,13 @@ func (c *committer) begin(state []byte, ordinal uint64, opened *event.SegmentOpe
 	}
 	c.newest = newest{path: path, ordinal: ordinal, first: h.Seq}
 	if err == nil {
-		c.newest.seg, err = segment.OpenNewest(path, c.l.o.SegmentBytes)
+		err = c.attach(false)
 	}
 	if err != nil {
 		// Whether the name is on disk is unknown, and a crash could take
 		// whatever would be appended to this file.
 		return c.fail(fmt.Errorf("new segment %s: %w", path, err))
 	}
-	c.l.shelf.add(h.Seq, path, c.newest.seg)
 	c.ids.last = h.ID
 	c.publish([]*event.Event{e})
 	return nil
