@@ -134,11 +134,22 @@ func decodeError(path string, err error) error {
 		return &Error{File: path, Message: err.Error()}
 	}
 	line, _ := strconv.Atoi(m[1])
-	return &Error{File: path, Line: line, Key: m[2], Message: fmt.Sprintf("is of type %s; write one of type %s", m[3], m[4])}
+	return &Error{File: path, Line: line, Key: m[2], Message: fmt.Sprintf("is of type %s; write one of type %s", m[3], typeName(m[4]))}
 }
 
 // mismatch is how toml tells of a value of the wrong type: in words only.
 var mismatch = regexp.MustCompile(`^toml: line (\d+) \(last key "(.*)"\): incompatible types: TOML value has type (.*); destination has type (.*)$`)
+
+// typeName gives TOML's word for what toml names as Go does.
+func typeName(s string) string {
+	switch s {
+	case "slice":
+		return "array"
+	case "struct", "map":
+		return "table"
+	}
+	return s
+}
 
 // undecoded returns the unknown keys. Of an unknown table only the table
 // itself counts, not every key in it.
