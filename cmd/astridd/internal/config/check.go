@@ -149,27 +149,22 @@ func (c *check) ledger(f *file, out *Config) {
 	}
 }
 
-// names are what ids of principals and names of capsules may look like.
+// names are what ids of principals may look like.
 var names = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 func (c *check) quotas(f *file, out *Config) {
 	c.caps(key("quotas"), f.Quotas.fileQuotas, &out.Quotas)
 	if n, ok := c.number(key("quotas", "max_capsule_processes"), f.Quotas.PerCapsule, 0, maxPerCapsule); ok {
-		out.Quotas.PerCapsule = uint32(n)
+		out.PerCapsule = uint32(n)
 	}
 	for _, id := range slices.Sorted(maps.Keys(f.Principal)) {
 		p, k := f.Principal[id], key("principal", id)
 		if !names.MatchString(id) {
 			c.fault(k, "is no id of a principal; use 1 to 64 of A-Z, a-z, 0-9, _ and -")
 		}
-		profile := Principal{Enabled: p.Enabled == nil || *p.Enabled, Quotas: out.Quotas}
-		c.caps(k, p.fileQuotas, &profile.Quotas)
-		out.Principals[id] = profile
-	}
-	for _, name := range slices.Sorted(maps.Keys(f.Capsule)) {
-		if n, ok := c.number(key("capsule", name, "max_processes"), f.Capsule[name].Processes, 0, maxPerCapsule); ok {
-			out.Capsule[name] = uint32(n)
-		}
+		own := out.Quotas
+		c.caps(k, p, &own)
+		out.Principals[id] = own
 	}
 }
 

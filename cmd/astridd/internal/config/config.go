@@ -41,8 +41,11 @@ type Config struct {
 	Ledger Ledger
 	Quotas Quotas // of principals that have none of their own
 
-	Principals map[string]Principal // by id
-	Capsule    map[string]uint32    // cap of live processes, by capsule
+	// PerCapsule caps the live background and persistent processes of one
+	// capsule, all principals together.
+	PerCapsule uint32
+
+	Principals map[string]Quotas // of those that have their own, by id
 }
 
 // The isolations.
@@ -69,13 +72,6 @@ type Quotas struct {
 	Background uint32        // live background and persistent processes, all capsules together
 	Sync       uint32        // synchronous spawns at once
 	Timeout    time.Duration // of one synchronous spawn
-	PerCapsule uint32        // live processes of one capsule, where it has no cap of its own
-}
-
-// Principal is the profile of one principal.
-type Principal struct {
-	Enabled bool
-	Quotas  Quotas
 }
 
 // The defaults, and the bounds that the contract or the machine sets.
@@ -99,17 +95,14 @@ const (
 // directory (which may be empty here) and the daemon's executable.
 func Defaults(data, executable string) *Config {
 	c := &Config{
-		Isolation: IsolationPIDNS,
-		Deadline:  defaultDeadline,
-		Shutdown:  defaultShutdown,
-		Log:       Log{Level: slog.LevelInfo},
-		Quotas: Quotas{
-			Background: defaultBackground, Sync: defaultSync,
-			Timeout: defaultTimeout, PerCapsule: defaultPerCapsule,
-		},
+		Isolation:  IsolationPIDNS,
+		Deadline:   defaultDeadline,
+		Shutdown:   defaultShutdown,
+		Log:        Log{Level: slog.LevelInfo},
+		Quotas:     Quotas{Background: defaultBackground, Sync: defaultSync, Timeout: defaultTimeout},
+		PerCapsule: defaultPerCapsule,
 		Shim:       filepath.Join(filepath.Dir(executable), "astrid-shim"),
-		Principals: map[string]Principal{},
-		Capsule:    map[string]uint32{},
+		Principals: map[string]Quotas{},
 	}
 	c.place(data)
 	return c
@@ -129,19 +122,11 @@ func (c *Config) place(data string) {
 	}
 }
 
-// Of returns the profile of a principal; one that the file does not name has
-// the default quotas.
-func (c *Config) Of(principal string) Principal {
-	if p, ok := c.Principals[principal]; ok {
-		return p
+// Of returns the quotas of a principal; one that the file does not name has
+// the default ones.
+func (c *Config) Of(principal string) Quotas {
+	if q, ok := c.Principals[principal]; ok {
+		return q
 	}
-	return Principal{Enabled: true, Quotas: c.Quotas}
-}
-
-// CapOf returns the cap of live processes of a capsule.
-func (c *Config) CapOf(capsule string) uint32 {
-	if n, ok := c.Capsule[capsule]; ok {
-		return n
-	}
-	return c.Quotas.PerCapsule
+	return c.Quotas
 }

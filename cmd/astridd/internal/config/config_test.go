@@ -63,7 +63,7 @@ func TestExampleLoads(t *testing.T) {
 	if _, err := Parse("/etc/astrid/astridd.toml", all.String(), "", "/usr/bin/astridd"); err != nil {
 		t.Fatalf("with everything uncommented: %v", err)
 	}
-	tables := [][]string{{}, {"log"}, {"ledger"}, {"quotas"}, {"principal", "x"}, {"capsule", "x"}}
+	tables := [][]string{{}, {"log"}, {"ledger"}, {"quotas"}, {"principal", "x"}}
 	for _, table := range tables {
 		for _, key := range keysAt(table) {
 			if !strings.Contains(all.String(), key) {
@@ -81,10 +81,6 @@ invocation_deadline = "90s"
 max_background_processes = 3
 [principal.alice]
 max_sync_processes = 1
-[principal.bob]
-enabled = false
-[capsule.builder]
-max_processes = 2
 `, "", "/usr/bin/astridd")
 	if err != nil {
 		t.Fatal(err)
@@ -101,11 +97,9 @@ max_processes = 2
 	check("shim", c.Shim, "/usr/bin/astrid-shim")
 	check("deadline", c.Deadline, 90*time.Second)
 	check("isolation", c.Isolation, IsolationPIDNS)
-	check("alice", c.Of("alice"), Principal{true, Quotas{3, 1, 300 * time.Second, 8}})
-	check("bob", c.Of("bob").Enabled, false)
-	check("somebody", c.Of("carol"), Principal{true, Quotas{3, 4, 300 * time.Second, 8}})
-	check("builder", c.CapOf("builder"), uint32(2))
-	check("other capsule", c.CapOf("other"), uint32(8))
+	check("alice", c.Of("alice"), Quotas{3, 1, 300 * time.Second})
+	check("somebody", c.Of("bob"), Quotas{3, 4, 300 * time.Second})
+	check("a capsule", c.PerCapsule, uint32(8))
 
 	c, err = Parse("/etc/astrid/astridd.toml", `data_dir = "/a"`, "/b", "/usr/bin/astridd")
 	if err != nil {

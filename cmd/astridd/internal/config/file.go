@@ -41,14 +41,7 @@ type file struct {
 		PerCapsule *int64 `toml:"max_capsule_processes"`
 	} `toml:"quotas"`
 
-	Principal map[string]struct {
-		Enabled *bool `toml:"enabled"`
-		fileQuotas
-	} `toml:"principal"`
-
-	Capsule map[string]struct {
-		Processes *int64 `toml:"max_processes"`
-	} `toml:"capsule"`
+	Principal map[string]fileQuotas `toml:"principal"`
 }
 
 // fileQuotas are the quotas that a principal may have of its own.
