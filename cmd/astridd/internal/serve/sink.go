@@ -30,7 +30,7 @@ type sink struct {
 }
 
 func newSink(w http.ResponseWriter, frames bool) *sink {
-	s := &sink{w: w, buf: bufio.NewWriterSize(w, 64<<10), wrote: time.Now(), pushed: time.Now()}
+	s := &sink{w: w, buf: bufio.NewWriterSize(w, 2*control.MaxFrame), wrote: time.Now(), pushed: time.Now()}
 	kind := control.TypeNDJSON
 	if frames {
 		kind, s.frames = control.TypeFrames, control.NewFrameWriter(s.buf)
