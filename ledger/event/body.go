@@ -7,26 +7,16 @@ type Body interface {
 	// Kind returns the kind of event that carries this body.
 	Kind() Kind
 
-	// appendFields appends the body's fields in wire format.
-	appendFields(b []byte) []byte
-
-	// setField takes in one field; false means that it does not know the
-	// number, and the field is kept as unknown.
-	setField(f field) (known bool, err error)
-
-	// setUnknown keeps fields that this build does not know.
-	setUnknown(b []byte)
-
-	// unknownFields returns what setUnknown kept.
-	unknownFields() []byte
+	message
 }
 
-// rest keeps the fields of a body that this build does not know, as they stood
-// on the wire. Every body embeds it.
-type rest struct{ unknown []byte }
+// rest keeps the fields of a message that this build does not know, as they
+// stood on the wire. Every message embeds it. It is a string so that messages
+// without slices stay comparable with ==.
+type rest struct{ unknown string }
 
-func (r *rest) setUnknown(b []byte)   { r.unknown = b }
-func (r *rest) unknownFields() []byte { return r.unknown }
+func (r *rest) keep(wire string) { r.unknown = wire }
+func (r *rest) kept() string     { return r.unknown }
 
 // Unknown is the body of an event whose kind this build does not know. Its
 // bytes survive a round trip unchanged.
@@ -36,8 +26,6 @@ type Unknown struct {
 
 	// Raw is the body's message as it stood on the wire.
 	Raw []byte
-
-	rest
 }
 
 // DaemonStarted is written by a daemon once it holds the ledger.
@@ -158,6 +146,7 @@ type Limits struct {
 	CPUSeconds  *uint64
 	PIDs        *uint32
 	OpenFiles   *uint32
+	rest
 }
 
 // SpawnRequested records everything a guest asked for but secrets: env values,
@@ -198,6 +187,7 @@ type QuotaSeen struct {
 	Scope string // "principal:alice", "capsule:builder", "principal-sync:alice"
 	Used  uint32 // before this spawn
 	Cap   uint32
+	rest
 }
 
 // Orders are what a shim carries out alone while no daemon is there; the
@@ -211,6 +201,7 @@ type Orders struct {
 	// OrphanNano is how long the program may outlive the daemon's
 	// connection; 0: for ever. Then KILL of the tree.
 	OrphanNano int64
+	rest
 }
 
 // SpawnDecided records the decision on the request before it, always in the
@@ -250,6 +241,7 @@ type Identity struct {
 	StartTicks   uint64 // /proc/PID/stat field 22
 	PidfsHandle  []byte // name_to_handle_at of its pidfd; empty where the kernel has none
 	PidNamespace uint64 // inode; 0 if it was not read
+	rest
 }
 
 // File names an executable that ran.
@@ -258,6 +250,7 @@ type File struct {
 	Device uint64
 	Inode  uint64
 	SHA256 []byte
+	rest
 }
 
 // ProcessStarted records that the program runs (or ran: in a sync spawn it
@@ -283,6 +276,7 @@ type ProcessAdopted struct {
 type Exit struct {
 	Code   *int32
 	Signal *int32
+	rest
 }
 
 // StreamSummary tells what a program wrote on one stream.
@@ -290,6 +284,7 @@ type StreamSummary struct {
 	Bytes   uint64
 	SHA256  []byte // of all bytes, also of those the ring has dropped
 	Dropped uint64 // bytes the ring dropped before anybody read them
+	rest
 }
 
 // ProcessExited records a true exit. It frees the slot.

@@ -38,7 +38,7 @@ type Event struct {
 
 	// unknown holds fields of the envelope that this build does not know, as
 	// they stood on the wire, so that a round trip keeps them.
-	unknown []byte
+	unknown string
 }
 
 // Kind returns the kind of the event's body, 0 if it has none.

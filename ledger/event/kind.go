@@ -1,5 +1,12 @@
 package event
 
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
 // Kind says what happened. The numbers are the wire format: they are never
 // reused or renumbered.
 type Kind uint32
@@ -41,9 +48,8 @@ const (
 	KindLedgerMigrated     Kind = 28
 )
 
-// kindNames is the one place where kinds have names; the order is that of the
-// numbers.
-var kindNames = map[Kind]string{
+// kindNames is the one place where kinds have names.
+var kindNames = [...]string{
 	KindDaemonStarted:      "daemon.started",
 	KindDaemonStopped:      "daemon.stopped",
 	KindRecoveryStarted:    "recovery.started",
@@ -72,4 +78,41 @@ var kindNames = map[Kind]string{
 	KindHandleReleased:     "handle.released",
 	KindOrphanEnded:        "orphan.ended",
 	KindLedgerMigrated:     "ledger.migrated",
+}
+
+// maxKind is the largest number a kind may ever have: bodies are field
+// 100+kind of the envelope, and protobuf keeps 19000 and up for itself.
+const maxKind = 18_000
+
+// Kinds returns the kinds that this build knows, in the order of the numbers.
+func Kinds() []Kind {
+	ks := make([]Kind, 0, len(kindNames))
+	for k, name := range kindNames {
+		if name != "" {
+			ks = append(ks, Kind(k))
+		}
+	}
+	return ks
+}
+
+// String returns the kind's name, "kind-77" for one this build does not know.
+func (k Kind) String() string {
+	if int(k) < len(kindNames) && kindNames[k] != "" {
+		return kindNames[k]
+	}
+	return "kind-" + strconv.FormatUint(uint64(k), 10)
+}
+
+// ParseKind is the inverse of [Kind.String].
+func ParseKind(s string) (Kind, error) {
+	if i := slices.Index(kindNames[:], s); i > 0 {
+		return Kind(i), nil
+	}
+	if digits, ok := strings.CutPrefix(s, "kind-"); ok {
+		n, err := strconv.ParseUint(digits, 10, 32)
+		if err == nil && n > 0 && n <= maxKind {
+			return Kind(n), nil
+		}
+	}
+	return 0, fmt.Errorf("unknown kind %q: see docs/EVENTS.md", s)
 }
