@@ -23,7 +23,7 @@ type Guest struct {
 	api.Memory
 	realloc api.Function
 	stack   [4]uint64
-	busy    bool
+	alone   bool // see Alone
 }
 
 // NewGuest looks up, once for the instance, what lifting and lowering need:
@@ -43,19 +43,25 @@ func NewGuest(m api.Module) (*Guest, error) {
 // Realloc calls the guest's cabi_realloc; the end of ctx interrupts it and
 // closes the instance.
 func (g *Guest) Realloc(ctx context.Context, align, size uint32) (uint32, error) {
-	g.busy = true
-	defer func() { g.busy = false }()
 	g.stack = [4]uint64{0, 0, uint64(align), uint64(size)}
-	if err := g.realloc.CallWithStack(ctx, g.stack[:]); err != nil {
+	if err := g.Alone(func() error { return g.realloc.CallWithStack(ctx, g.stack[:]) }); err != nil {
 		return 0, err
 	}
 	return uint32(g.stack[0]), nil
 }
 
-// Enter traps a guest that calls out of its own cabi_realloc: the canonical ABI
-// forbids it, and the host is in the middle of another call.
+// Alone runs guest code that must not call imports: cabi_realloc and the
+// cabi_post functions. The canonical ABI forbids it, and the host may be in the
+// middle of another call.
+func (g *Guest) Alone(run func() error) error {
+	g.alone = true
+	defer func() { g.alone = false }()
+	return run()
+}
+
+// Enter traps a guest that calls an import where it must not.
 func (g *Guest) Enter() {
-	if g.busy {
-		trap("cabi_realloc called an import")
+	if g.alone {
+		trap("an import was called from %s or a cabi_post function", ReallocExport)
 	}
 }
