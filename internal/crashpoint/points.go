@@ -71,6 +71,7 @@ var recoveryPoints = []Point{
 	{"recovery.orphan.recorded", Recovery, "a recorded orphan whose directory was not deleted"},
 	{"recovery.settled", Recovery, "all settled, and the recovery not finished"},
 	{"recovery.finished", Recovery, "a finished recovery of which nobody was told"},
+}
 
 // migrationPoints are passed in each step from one layout to the next.
 var migrationPoints = []Point{
