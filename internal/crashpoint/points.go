@@ -5,7 +5,7 @@ import "slices"
 // Points lists every crash point of the program. A call of Here with a name
 // that is not listed, a name listed twice, and a name without a call are test
 // failures.
-var Points = slices.Concat(ledgerPoints, migrationPoints, shimPoints, hostPoints, recoveryPoints)
+var Points = slices.Concat(ledgerPoints, shimPoints, hostPoints, recoveryPoints, migrationPoints)
 
 // ledgerPoints are passed by whoever writes the ledger.
 var ledgerPoints = []Point{
