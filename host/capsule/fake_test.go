@@ -91,16 +91,17 @@ func (f *fakeHost) BeginInvocation(ctx context.Context, c host.Caller, action st
 	return soft, fakeRecord{f}, nil
 }
 
-// cancel reaches a running invocation softly, once it has begun.
+// cancel reaches a running invocation softly.
 func (f *fakeHost) cancel(callID string) {
-	for {
-		f.mu.Lock()
-		c := f.cancels[callID]
-		f.mu.Unlock()
-		if c != nil {
-			c()
-			return
-		}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cancels[callID]()
+}
+
+// waits returns once n guests have begun to wait for a process; the test's own
+// timeout bounds it.
+func (f *fakeHost) waits(n int) {
+	for strings.Count(strings.Join(f.noted(), "\n"), "wait") < n {
 		time.Sleep(time.Millisecond)
 	}
 }
