@@ -24,6 +24,13 @@ import (
 // shimBinary is the real shim, and isolation what this machine allows it.
 var shimBinary, isolation string
 
+// crashingShim is the shim with crash points, built when it is first needed.
+var crashingShim = sync.OnceValue(func() string {
+	out := shimBinary + "-crashing"
+	goBuild(out, "./shim/astrid-shim", "-tags", "crashpoints")
+	return out
+})
+
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "host-test-")
 	if err != nil {
@@ -39,6 +46,10 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	isolation = probed.Isolation
+	// Only the shim of crashingShim heeds it.
+	if err := os.Setenv("ASTRID_CRASH_AT", "shim.go.written"); err != nil {
+		panic(err)
+	}
 	code := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(code)
@@ -67,6 +78,7 @@ type world struct {
 	ledger  ledger.Options
 	passing func(string)
 	rides   time.Duration
+	shim    string
 
 	live    *projector.Live
 	hands   *act.Hands
@@ -83,7 +95,7 @@ type world struct {
 // ends.
 func newWorld(t *testing.T, change ...func(*world)) *world {
 	t.Helper()
-	w := &world{t: t, data: t.TempDir(), witness: t.TempDir(), config: policy.DefaultConfig()}
+	w := &world{t: t, data: t.TempDir(), witness: t.TempDir(), shim: shimBinary, config: policy.DefaultConfig()}
 	for _, c := range change {
 		c(w)
 	}
@@ -100,7 +112,7 @@ func (w *world) open() event.RecoveryFinished {
 		w.t.Fatal(err)
 	}
 	w.record(event.Scope{Actor: hostActor}, &event.DaemonStarted{Version: "test", Isolation: isolation})
-	if w.hands, err = act.New(w.live.Ledger(), act.Options{Dir: w.data, Shim: shimBinary, Isolation: isolation, Log: testLog(w.t)}); err != nil {
+	if w.hands, err = act.New(w.live.Ledger(), act.Options{Dir: w.data, Shim: w.shim, Isolation: isolation, Log: testLog(w.t)}); err != nil {
 		w.t.Fatal(err)
 	}
 	gate := policy.NewGate()
