@@ -6,10 +6,14 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 )
 
 var compareAll = cmp.Exporter(func(reflect.Type) bool { return true })
+
+// equateEmpty: an empty list is an absent one.
+var equateEmpty = cmpopts.EquateEmpty()
 
 // drawn is a source of random values.
 type drawn struct{ t *rapid.T }
