@@ -29,8 +29,9 @@ const (
 	frameEnd      = 'Z'
 )
 
-// maxFrame bounds what a reader allocates for one frame.
-const maxFrame = event.MaxEncoded + 4096
+// MaxFrame is the most bytes of a frame's payload: an event with room for what
+// stands beside it. A reader allocates no more.
+const MaxFrame = event.MaxEncoded + 4096
 
 // ErrCutOff says that a stream of events ended before its end frame.
 var ErrCutOff = errors.New("the stream of events was cut off")
@@ -125,8 +126,8 @@ func (f *frameReader) frame() (kind byte, payload []byte, err error) {
 		return 0, nil, cutOff(err)
 	}
 	n := binary.BigEndian.Uint32(head[1:])
-	if n > maxFrame {
-		return 0, nil, fmt.Errorf("frame of %d bytes, at most %d are allowed", n, maxFrame)
+	if n > MaxFrame {
+		return 0, nil, fmt.Errorf("frame of %d bytes, at most %d are allowed", n, MaxFrame)
 	}
 	payload = make([]byte, n)
 	if _, err := io.ReadFull(f.r, payload); err != nil {

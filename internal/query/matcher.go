@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -145,7 +146,7 @@ func (m *Matcher) textFits(e *event.Event) (bool, error) {
 	if m.text == nil {
 		return true, nil
 	}
-	b, err := e.MarshalJSON()
+	b, err := json.Marshal(e)
 	if err != nil {
 		return false, err
 	}

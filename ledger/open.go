@@ -1,0 +1,178 @@
+package ledger
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/astrid-os/processledger/ledger/event"
+	"github.com/astrid-os/processledger/ledger/segment"
+)
+
+// open brings the directory into order and the fold up to date. It runs before
+// the committer goroutine starts.
+func (c *committer) open() error {
+	dir := segmentsDir(c.l.dir)
+	removed, err := segment.RemoveLeftovers(dir)
+	if err != nil {
+		return err
+	}
+	if len(removed) > 0 {
+		c.l.o.Log.Info("removed what a crash left unfinished", "files", removed)
+	}
+	files, err := segment.List(dir)
+	if err != nil {
+		return err
+	}
+	if len(files) == 0 {
+		return c.openFirst()
+	}
+	for _, f := range files[:len(files)-1] {
+		c.l.shelf.add(f.First, f.Path, nil)
+	}
+	return c.openNewest(files[len(files)-1])
+}
+
+// openFirst makes a new ledger.
+func (c *committer) openFirst() error {
+	// The names of the directories have to be on disk before anything in
+	// them is acknowledged.
+	for _, dir := range []string{c.l.dir + "/..", c.l.dir, segmentsDir(c.l.dir)} {
+		if err := segment.SyncDir(dir); err != nil {
+			return err
+		}
+	}
+	if err := c.checkSpace(segment.GrowthStep); err != nil {
+		return err
+	}
+	if err := c.l.o.Fold.Restore(nil); err != nil {
+		return fmt.Errorf("empty state: %w", err)
+	}
+	c.ids = newIDSource(ulid.ULID{})
+	c.setLedger(newLedgerID(c.now().Wall))
+	return c.begin(c.l.o.Fold.Encode(), 1, &event.SegmentOpened{Reason: reasonFirst})
+}
+
+func newLedgerID(wall int64) ulid.ULID {
+	return ulid.MustNew(uint64(max(wall, 0))/1e6, rand.Reader) // fails only after the year 10889
+}
+
+func (c *committer) setLedger(id ulid.ULID) {
+	c.l.id = id
+	c.l.shelf.ledger = id // before anybody can read
+}
+
+// openNewest takes the newest segment up where the last writer left it.
+func (c *committer) openNewest(f segment.File) error {
+	m, err := peek(f.Path)
+	if err != nil {
+		return err
+	}
+	if m.First != f.First {
+		return &CorruptError{Path: f.Path, Err: fmt.Errorf("its first event is %d, its name says %d", m.First, f.First)}
+	}
+	c.setLedger(m.Ledger)
+	c.ids = newIDSource(ulid.ULID{})
+	c.newest = newest{path: f.Path, ordinal: m.Ordinal, first: m.First, sealed: m.Sealed}
+	abandoned, err := segment.IsAbandoned(f.Path)
+	if err != nil {
+		return err
+	}
+	if abandoned {
+		// A writer died between a failed commit and its Reopen.
+		if err := c.salvage(); err != nil {
+			return err
+		}
+	}
+	c.l.shelf.add(f.First, f.Path, nil)
+	if err := c.load(); err != nil {
+		return err
+	}
+	if c.newest.sealed {
+		// A writer died while it rolled over.
+		return c.rollIfDue()
+	}
+	return c.attach()
+}
+
+// peek reads what a segment says of itself.
+func peek(path string) (segment.Meta, error) {
+	s, err := segment.OpenRead(path, segment.Random)
+	if err != nil {
+		return segment.Meta{}, err
+	}
+	return s.Meta(), s.Close()
+}
+
+// attach opens the newest segment for appending.
+func (c *committer) attach() error {
+	if err := os.Chmod(c.newest.path, 0o600); err != nil {
+		return err
+	}
+	seg, err := segment.OpenNewest(c.newest.path, c.l.o.SegmentBytes)
+	if err != nil {
+		return err
+	}
+	c.newest.seg = seg
+	return c.l.shelf.replace(seg)
+}
+
+// load restores the fold from the newest segment's opening state and replays
+// its events, checking each. It sets head to the last one and makes all of
+// them visible.
+func (c *committer) load() error {
+	seg, err := segment.OpenRead(c.newest.path, segment.Scan)
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.replay(seg), seg.Close())
+}
+
+func (c *committer) replay(seg *segment.Segment) error {
+	state, err := seg.State()
+	if err != nil {
+		return err
+	}
+	if len(state) == 0 {
+		state = nil
+	}
+	if err := c.l.o.Fold.Restore(state); err != nil {
+		return fmt.Errorf("opening state of %s: %w", seg.Path(), err)
+	}
+	last, err := lastOf(seg)
+	if err != nil {
+		return err
+	}
+	err = decodeAll(seg, c.newest.first, last, func(e *event.Event) error {
+		c.head = e.Header
+		return c.l.o.Fold.Replay(e)
+	})
+	if err != nil {
+		return fmt.Errorf("replay of %s: %w", seg.Path(), err)
+	}
+	c.ids.last = c.head.ID
+	c.l.durable.Store(c.head.Seq)
+	c.l.news.tell()
+	return nil
+}
+
+// lastOf returns the seq of a segment's last event. There is always one: a
+// segment is made with its first.
+func lastOf(seg *segment.Segment) (uint64, error) {
+	m := seg.Meta()
+	last, err := seg.Last()
+	switch {
+	case err != nil:
+		return 0, err
+	case last < m.First:
+		return 0, &GapError{Path: seg.Path(), Want: m.First}
+	case m.Sealed && last < m.Last:
+		return 0, &GapError{Path: seg.Path(), Want: last + 1}
+	case m.Sealed && last > m.Last:
+		return 0, &CorruptError{Path: seg.Path(), Seq: last, Err: fmt.Errorf("sealed after event %d", m.Last)}
+	}
+	return last, nil
+}

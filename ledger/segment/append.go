@@ -1,0 +1,62 @@
+package segment
+
+import (
+	"fmt"
+	"strconv"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// GrowthStep is the most, in bytes, by which a file grows for one batch of up
+// to a mebibyte: bbolt's growth step. Whoever checks for free space leaves
+// room for it.
+const GrowthStep = allocSize
+
+// Append writes the batch in one transaction and returns when it is durable:
+// two flushes, whatever the batch holds. The batch must start one after the
+// segment's last record.
+//
+// After an error nobody knows what the disk holds: the caller must never write
+// to this file again.
+func (s *Segment) Append(b *Batch) error {
+	return s.update(func(tx *bolt.Tx) error {
+		s.used = tx.Size()
+		return putAll(tx.Bucket(bucketEvents), b)
+	})
+}
+
+// Seal marks the segment, whose last record is last, as complete and returns
+// when that is durable. The same holds after an error as for Append.
+func (s *Segment) Seal(last uint64) error {
+	err := s.update(func(tx *bolt.Tx) error {
+		return tx.Bucket(bucketMeta).Put(keySealed, []byte(strconv.FormatUint(last, 10)))
+	})
+	if err == nil {
+		s.meta.Sealed, s.meta.Last = true, last
+	}
+	return err
+}
+
+// Size returns the bytes in use in the file, as of the last append.
+func (s *Segment) Size() int64 { return s.used }
+
+// putAll puts the records where the keys grow at the right end only, so every
+// page is filled to the brim before the next.
+func putAll(events *bolt.Bucket, b *Batch) error {
+	events.FillPercent = 1
+	return b.each(func(key [8]byte, frame []byte) error {
+		return events.Put(key[:], frame)
+	})
+}
+
+// update runs fn in a write transaction. A panic of bbolt is an error like any
+// other: after it the file is given up.
+func (s *Segment) update(fn func(*bolt.Tx) error) error {
+	switch {
+	case s.readOnly:
+		return fmt.Errorf("%s: %w", s.path, ErrReadOnly)
+	case s.meta.Sealed:
+		return fmt.Errorf("%s: %w", s.path, ErrSealed)
+	}
+	return guard(s.path, 0, func() error { return s.db.Update(fn) })
+}

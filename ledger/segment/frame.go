@@ -1,0 +1,110 @@
+package segment
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+)
+
+// frameHeader is the bytes of a frame before the event: checksum and prev.
+const frameHeader = 4 + 8
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+var (
+	errShortFrame = errors.New("the record is shorter than its own header")
+	errChecksum   = errors.New("the record's checksum does not fit its bytes")
+)
+
+// Record is one event as it is stored.
+type Record struct {
+	Seq   uint64
+	Prev  uint64 // seq of the previous event of the same handle, 0: none
+	Bytes []byte // the encoded event
+}
+
+// checksum returns the CRC of a frame that is stored under seq.
+func checksum(seq uint64, frame []byte) uint32 {
+	key := seqKey(seq)
+	return crc32.Update(crc32.Checksum(key[:], castagnoli), castagnoli, frame[4:])
+}
+
+// closeFrame fills in the header of a frame whose event bytes are in place.
+func closeFrame(seq, prev uint64, frame []byte) {
+	binary.LittleEndian.PutUint64(frame[4:], prev)
+	binary.LittleEndian.PutUint32(frame, checksum(seq, frame))
+}
+
+// openFrame checks the frame stored under seq. The record's bytes are part of
+// frame, not a copy.
+func openFrame(seq uint64, frame []byte) (Record, error) {
+	if len(frame) < frameHeader {
+		return Record{}, errShortFrame
+	}
+	if binary.LittleEndian.Uint32(frame) != checksum(seq, frame) {
+		return Record{}, errChecksum
+	}
+	return Record{
+		Seq:   seq,
+		Prev:  binary.LittleEndian.Uint64(frame[4:]),
+		Bytes: frame[frameHeader:],
+	}, nil
+}
+
+// Batch collects records that will be appended together. The zero value is
+// empty; [Batch.Reset] says where it starts.
+type Batch struct {
+	first uint64
+	buf   []byte // the frames, one after another
+	ends  []int  // where each frame ends in buf
+}
+
+// Reset empties the batch; its first record will be seq first. It keeps the
+// memory: the batch must not be reset while an Append of it runs.
+func (b *Batch) Reset(first uint64) {
+	b.first, b.buf, b.ends = first, b.buf[:0], b.ends[:0]
+}
+
+// Len returns the number of records.
+func (b *Batch) Len() int { return len(b.ends) }
+
+// Size returns the bytes of all frames.
+func (b *Batch) Size() int { return len(b.buf) }
+
+// Last returns the seq of the last record, first-1 if there is none.
+func (b *Batch) Last() uint64 { return b.first + uint64(len(b.ends)) - 1 }
+
+// Add appends the next record: encode appends the event's bytes to what it is
+// given. It returns how many bytes those were.
+func (b *Batch) Add(prev uint64, encode func([]byte) []byte) int {
+	start := len(b.buf)
+	var header [frameHeader]byte
+	b.buf = encode(append(b.buf, header[:]...))
+	closeFrame(b.first+uint64(len(b.ends)), prev, b.buf[start:])
+	b.ends = append(b.ends, len(b.buf))
+	return len(b.buf) - start - frameHeader
+}
+
+// Truncate drops all records but the first n.
+func (b *Batch) Truncate(n int) {
+	if n >= len(b.ends) {
+		return
+	}
+	end := 0
+	if n > 0 {
+		end = b.ends[n-1]
+	}
+	b.buf, b.ends = b.buf[:end], b.ends[:n]
+}
+
+// each calls fn with every record's key and frame, in order.
+func (b *Batch) each(fn func(key [8]byte, frame []byte) error) error {
+	start := 0
+	for i, end := range b.ends {
+		if err := fn(seqKey(b.first+uint64(i)), b.buf[start:end:end]); err != nil {
+			return err
+		}
+		start = end
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+package segment
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// lockTimeout bounds the wait for bbolt's own lock on a segment file. The
+// holder is never a writer of another process (the ledger's lock keeps those
+// out) but at most somebody who copies or scans it for a moment.
+const lockTimeout = 5 * time.Second
+
+// allocSize is the step by which the newest segment's file grows: bbolt's own
+// default. Each step costs one more flush.
+const allocSize = 16 << 20
+
+// Segment is an open segment file. Its methods may be called from several
+// goroutines, but Append and Seal from one at a time.
+type Segment struct {
+	path     string
+	db       *bolt.DB
+	meta     Meta
+	readOnly bool
+	used     int64 // bytes in use as the last write transaction saw it
+}
+
+// OpenNewest opens the ledger's newest segment for appending. sizeCap is the
+// size in bytes at which the ledger rolls over: the mapping is made larger
+// than that at once, because a later remap has to wait for every reader.
+func OpenNewest(path string, sizeCap int64) (*Segment, error) {
+	s, err := open(path, false, &bolt.Options{
+		Timeout:         lockTimeout,
+		InitialMmapSize: mapSize(sizeCap),
+		FreelistType:    bolt.FreelistMapType,
+		NoStatistics:    true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if s.meta.Sealed {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, ErrSealed), s.Close())
+	}
+	s.db.AllocSize = allocSize
+	return s, nil
+}
+
+// Access says how a segment will be read.
+type Access int
+
+// The ways of reading.
+const (
+	// Random is for single events: pages are read from disk when needed.
+	Random Access = iota
+
+	// Scan is for ranges: the whole file is read into the mapping at once,
+	// where the system can (bbolt's mapping switches read-ahead off, and a
+	// cold scan takes thirty times as long without this).
+	Scan
+)
+
+// OpenRead opens a segment for reading. It never writes to the file and takes
+// a shared lock on it.
+func OpenRead(path string, a Access) (*Segment, error) {
+	o := &bolt.Options{Timeout: lockTimeout, ReadOnly: true, NoStatistics: true}
+	if a == Scan {
+		o.MmapFlags = mapPopulate
+	}
+	return open(path, true, o)
+}
+
+func open(path string, readOnly bool, o *bolt.Options) (*Segment, error) {
+	// bbolt would make the file, with the ledger's events nowhere in it.
+	if _, err := os.Stat(path); err != nil {
+		return nil, err
+	}
+	s := &Segment{path: path, readOnly: readOnly}
+	err := guard(path, 0, func() (err error) {
+		s.db, err = bolt.Open(path, 0o600, o)
+		return err
+	})
+	if err != nil {
+		return nil, openError(path, err)
+	}
+	if err := s.readMeta(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// openError tells damage from other trouble.
+func openError(path string, err error) error {
+	for _, damage := range []error{bolt.ErrInvalid, bolt.ErrVersionMismatch, bolt.ErrChecksum} {
+		if errors.Is(err, damage) {
+			return &CorruptError{Path: path, Err: err}
+		}
+	}
+	return fmt.Errorf("open %s: %w", path, err)
+}
+
+func (s *Segment) readMeta() error {
+	return s.view(0, func(tx *bolt.Tx) error {
+		m, err := metaOf(tx)
+		if errors.Is(err, ErrNewerLayout) {
+			return fmt.Errorf("%s: %w", s.path, err)
+		}
+		if err == nil && (tx.Bucket(bucketEvents) == nil || tx.Bucket(bucketState) == nil) {
+			err = errors.New("a bucket is missing")
+		}
+		if err != nil {
+			return &CorruptError{Path: s.path, Err: err}
+		}
+		s.meta, s.used = m, tx.Size()
+		return nil
+	})
+}
+
+// Meta tells what the segment is. On the newest it is as of the opening.
+func (s *Segment) Meta() Meta { return s.meta }
+
+// Path returns the file's path.
+func (s *Segment) Path() string { return s.path }
+
+// Close closes the file. It waits for reads that run. Closing twice is fine.
+func (s *Segment) Close() error { return s.db.Close() }
+
+// mapSize returns the size of the mapping for a file that is to grow to
+// sizeCap: room for the last batch and the last growth step, and some.
+func mapSize(sizeCap int64) int {
+	if !mapAhead {
+		return 0
+	}
+	return int(sizeCap + sizeCap/8 + 4*allocSize)
+}
