@@ -35,7 +35,7 @@ func doMain(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int)
 	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, getenv: os.Getenv, now: time.Now}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	defer a.recoverDamage(&code)
+	defer a.recoverDamage(&code, debug.SetPanicOnFault(true))
 	cmd := newRoot(a)
 	cmd.SetArgs(joinJSON(args))
 	err := cmd.ExecuteContext(ctx)
@@ -53,13 +53,13 @@ func doMain(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int)
 // truncated file causes, into an error. It works for the goroutine that reads,
 // which is the one that runs the verb; verify goes further and reads in a
 // child process.
-func (a *app) recoverDamage(code *int) {
-	debug.SetPanicOnFault(false)
+func (a *app) recoverDamage(code *int, before bool) {
 	r := recover()
+	debug.SetPanicOnFault(before)
 	if r == nil {
 		return
 	}
-	if fault, ok := r.(interface{ Addr() uintptr }); !ok || fault == nil {
+	if _, fault := r.(interface{ Addr() uintptr }); !fault {
 		panic(r)
 	}
 	err := ui.Hint(errors.New("the ledger is damaged: a page that it refers to is not there"), "find all faults with: astridctl verify")

@@ -17,7 +17,10 @@ func Sentence(e *event.Event) string {
 }
 
 // InStory is [Sentence] for a reader who knows which process it is about.
-func InStory(e *event.Event) string { return teller{process: "the process"}.tell(e) }
+func InStory(e *event.Event) string { return teller{process: inStory}.tell(e) }
+
+// inStory is how a story names its process.
+const inStory = "the process"
 
 // teller makes sentences; process is how it calls the process concerned.
 type teller struct{ process string }
@@ -64,7 +67,7 @@ func (t teller) words(e *event.Event) string {
 	case *event.InvocationFinished:
 		return invocationFinished(e, b)
 	case *event.SpawnRequested:
-		return spawnRequested(e, b)
+		return t.requested(e, b)
 	case *event.LedgerMigrated:
 		return fmt.Sprintf("the ledger's files were brought from layout %d to %d; the files before are kept in %s", b.From, b.To, orNowhere(b.Backup))
 	}

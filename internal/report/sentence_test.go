@@ -90,6 +90,14 @@ func TestSentences(t *testing.T) {
 	golden(t, "sentences.txt", out.Bytes())
 }
 
+func TestBriefs(t *testing.T) {
+	var out bytes.Buffer
+	for i, b := range bodies() {
+		fmt.Fprintf(&out, "%-20s %s\n", b.Kind(), Brief(make1(uint64(i+1), guestScope(), b)))
+	}
+	golden(t, "briefs.txt", out.Bytes())
+}
+
 // TestEveryKindHasASentence holds that a new kind cannot go without words:
 // whatever is not listed above would read as unknown.
 func TestEveryKindHasASentence(t *testing.T) {
@@ -118,7 +126,7 @@ func TestSentencesAreOneSafeLine(t *testing.T) {
 		&event.SpawnDecided{Rule: evil, Code: evil, Detail: evil, Quotas: []event.QuotaSeen{{Scope: evil}}},
 		&event.InvocationFinished{Outcome: evil, Returned: evil, Detail: evil},
 	) {
-		got := Sentence(make1(1, s, b))
+		got := Sentence(make1(1, s, b)) + Brief(make1(1, s, b))
 		for _, bad := range []string{"\x1b", "\n", "\r", "\x07", "\u202e", "\x9b"} {
 			if strings.Contains(got, bad) {
 				t.Errorf("%s: %q holds %q", b.Kind(), got, bad)

@@ -22,7 +22,7 @@ func CommandLine(b *event.SpawnRequested) string {
 	return s
 }
 
-func spawnRequested(e *event.Event, b *event.SpawnRequested) string {
+func (t teller) requested(e *event.Event, b *event.SpawnRequested) string {
 	s := fmt.Sprintf("%s asked to run %s %s", actor(e), ui.Cut(CommandLine(b), sentenceArgs), tier(b.Tier))
 	if b.Cwd != "" {
 		s += ", in the directory " + b.Cwd
@@ -30,10 +30,14 @@ func spawnRequested(e *event.Event, b *event.SpawnRequested) string {
 	if with := inputs(b); with != "" {
 		s += ", with " + with
 	}
+	var as []string
 	if e.CallID != "" {
-		s += " (call " + e.CallID + ")"
+		as = append(as, "call "+e.CallID)
 	}
-	return s
+	if t.process != inStory {
+		as = append(as, t.process)
+	}
+	return s + because(strings.Join(as, ", "))
 }
 
 // inputs tells what else the program was to get.

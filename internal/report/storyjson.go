@@ -78,7 +78,7 @@ func (s *Story) View() *StoryView {
 		Released: s.Released != nil, Events: s.Events,
 	}
 	if r := s.Request; r != nil {
-		v.Tier, v.Command, v.ArgsCut = TierName(r.Tier), r.Command, r.ArgsCut
+		v.Tier, v.Command, v.ArgsCut = r.Tier.String(), r.Command, r.ArgsCut
 		v.Args = append(v.Args, r.Args...)
 	}
 	if ran, ok := s.Ran(); ok {
@@ -108,22 +108,11 @@ func (s *Story) decisionView() *DecisionView {
 	if d == nil {
 		return nil
 	}
-	v := &DecisionView{Outcome: OutcomeName(d.Outcome), Code: d.Code, Rule: d.Rule, Detail: d.Detail, Quotas: []QuotaView{}}
+	v := &DecisionView{Outcome: d.Outcome.String(), Code: d.Code, Rule: d.Rule, Detail: d.Detail, Quotas: []QuotaView{}}
 	for _, q := range d.Quotas {
 		v.Quotas = append(v.Quotas, QuotaView{q.Scope, q.Used, q.Cap})
 	}
 	return v
-}
-
-// OutcomeName is a decision's outcome in tables and JSON.
-func OutcomeName(o event.Outcome) string {
-	switch o {
-	case event.OutcomeGranted:
-		return "granted"
-	case event.OutcomeRefused:
-		return "refused"
-	}
-	return "unknown"
 }
 
 // utc returns t in UTC, nil for the zero time.

@@ -61,7 +61,7 @@ func (s *Story) requestFacts(add func(name, value string)) {
 		return
 	}
 	add("command", CommandLine(r))
-	add("tier", TierName(r.Tier))
+	add("tier", r.Tier.String())
 	add("label", r.Label)
 	add("asked dir", r.Cwd)
 	if len(r.EnvKeys) > 0 {
@@ -221,19 +221,6 @@ func since(a, b *event.Event) string {
 		return nanos(b.Boottime - a.Boottime)
 	}
 	return nanos(b.Wall - a.Wall)
-}
-
-// TierName is a tier's name in tables and JSON.
-func TierName(t event.Tier) string {
-	switch t {
-	case event.TierSync:
-		return "sync"
-	case event.TierBackground:
-		return "background"
-	case event.TierPersistent:
-		return "persistent"
-	}
-	return "tier-" + strconv.FormatUint(uint64(t), 10)
 }
 
 // StyleOf is how an event stands out in a table.

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+var update = flag.Bool("rewrite", false, "write the expected output in the scripts anew")
+
+// TestMain lets the test binary be astridctl for scripts, and the child that
+// verify starts.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"astridctl": main})
+}
+
+// TestScripts runs testdata/VERB_CASE.txt. Beside testscript's commands they
+// have:
+//
+//	makeledger DIR [N]     a ledger in DIR/ledger, with N events a segment
+//	damage FILE TEXT       changes the first byte of TEXT in FILE
+//	alike FILE             stdout, with the ids that the ledger made alike, as FILE
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:           "testdata",
+		UpdateScripts: *update,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("NO_COLOR", "")
+			env.Setenv("TZ", "UTC")
+			env.Setenv("ESC", "\x1b")
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"makeledger": cmdMakeLedger,
+			"damage":     cmdDamage,
+			"alike":      cmdAlike,
+		},
+	})
+}
+
+func cmdMakeLedger(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: makeledger DIR [N]")
+	}
+	n, err := segmentsOf(args)
+	ts.Check(err)
+	ts.Check(makeLedger(ts.MkAbs(args[0]), n))
+}
+
+func cmdDamage(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: damage FILE TEXT")
+	}
+	files, err := filepath.Glob(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if len(files) == 0 {
+		ts.Fatalf("no file %s", args[0])
+	}
+	b, err := os.ReadFile(files[0])
+	ts.Check(err)
+	at := bytes.Index(b, []byte(args[1]))
+	if at < 0 {
+		ts.Fatalf("%q is not in %s", args[1], files[0])
+	}
+	b[at] ^= 0x20
+	ts.Check(os.Chmod(files[0], 0o600))
+	ts.Check(os.WriteFile(files[0], b, 0o600))
+}
+
+// vary is what differs between two runs: ids that the ledger makes.
+var vary = regexp.MustCompile(`01[0-9A-HJKMNP-TV-Z]{24}`)
+
+// cmdAlike writes stdout to a file with the ids that the ledger made replaced,
+// so that cmp can compare it. Handles, which the tests choose, stay.
+func cmdAlike(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: alike FILE")
+	}
+	text := vary.ReplaceAllStringFunc(ts.ReadFile("stdout"), func(id string) string {
+		for n := range byte(255) {
+			if fixtureHandle(n).String() == id {
+				return "HANDLE" + strings.Repeat("-", 17) + fmt.Sprintf("%03d", n)
+			}
+		}
+		return "ID" + strings.Repeat("-", 24)
+	})
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		lines[i] = strings.TrimRight(lines[i], " ")
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Join(lines, "\n")), 0o644))
+}
