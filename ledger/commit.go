@@ -175,11 +175,14 @@ func (c *committer) collect(next Header, es []*event.Event) error {
 
 // put encodes one event into the batch.
 func (c *committer) put(h Header, e *event.Event) error {
-	if e == nil || e.Body == nil {
+	if e == nil || e.Kind() == 0 || e.HeaderOnly() {
 		return ErrMalformed
 	}
 	e.Header = h
-	n := c.batch.Add(e.Prev, func(b []byte) []byte { return event.AppendEncode(b, e) })
+	n, err := c.batch.Add(e.Prev, func(b []byte) ([]byte, error) { return event.AppendChecked(b, e) })
+	if err != nil {
+		return fmt.Errorf("%v: %w: %w", e.Kind(), ErrMalformed, err)
+	}
 	if n > event.MaxEncoded {
 		return fmt.Errorf("%v of %d bytes, at most %d: %w", e.Kind(), n, event.MaxEncoded, ErrTooLarge)
 	}

@@ -38,8 +38,8 @@ var (
 	// request was appended.
 	ErrTooLarge = errors.New("the event is too large")
 
-	// ErrMalformed: a closure returned an event that is nil or has no body.
-	// Nothing of the request was appended.
+	// ErrMalformed: a closure returned an event that is nil, has no body, or
+	// is refused by event.Check. Nothing of the request was appended.
 	ErrMalformed = errors.New("the event is malformed")
 )
 

@@ -141,7 +141,9 @@ func (c *committer) copyVerified(b *segment.Builder, old *segment.Segment) (last
 				damage = err
 				break
 			}
-			c.batch.Add(raw.Prev, func(b []byte) []byte { return append(b, raw.Bytes...) })
+			if err := c.batch.AddRecord(raw); err != nil {
+				return last, nil, err
+			}
 			last = e.Header
 		}
 		if err := b.Add(&c.batch); err != nil {

@@ -23,6 +23,10 @@ var (
 	ErrMalformed = errors.New("malformed event")
 )
 
+// ErrBypassed is the error of a decision before which events were submitted to
+// the ledger past Live: they are not durable yet, so it cannot see them.
+var ErrBypassed = errors.New("events were submitted past the projector")
+
 // Errors of Decode.
 var (
 	// ErrCorruptState is in the chain of every error about bytes that are not

@@ -64,8 +64,9 @@ func Open(dir string, o ledger.Options) (*Live, error) {
 
 func newLive() *Live { return &Live{committed: New()} }
 
-// Ledger returns the ledger below. What is submitted to it directly is seen by
-// decisions only once it is durable, so decide through Live.
+// Ledger returns the ledger below, for reading. Append through Decide only: a
+// decision that shares its batch with events from elsewhere fails with
+// ErrBypassed.
 func (l *Live) Ledger() *ledger.Ledger { return l.ledger }
 
 // Close closes the ledger; see [ledger.Ledger.Close].
@@ -125,7 +126,11 @@ func (l *Live) OnCommit(fn func(es []*event.Event)) {
 // decide runs in the committer.
 func (l *Live) decide(next ledger.Header, fn func(*State, ledger.Header) ([]*event.Event, error)) ([]*event.Event, error) {
 	l.settle()
-	tip := l.tipBefore(next.Seq)
+	tip := l.remade()
+	if tip.seq+1 != next.Seq {
+		l.tip = nil
+		return nil, fmt.Errorf("decide event %d: %w", next.Seq, ErrBypassed)
+	}
 	l.closure.enter()
 	defer l.closure.leave()
 	es, err := fn(tip, next)
@@ -136,8 +141,7 @@ func (l *Live) decide(next ledger.Header, fn func(*State, ledger.Header) ([]*eve
 	// has it made again without them.
 	l.tip = nil
 	for i, e := range es {
-		e.Header = next
-		e.Seq += uint64(i)
+		e.Header = ledger.Following(next, i)
 		e.Prev = tip.LastSeq(e.Handle)
 		if err := tip.Apply(e); err != nil {
 			return nil, err
@@ -148,27 +152,18 @@ func (l *Live) decide(next ledger.Header, fn func(*State, ledger.Header) ([]*eve
 	return es, nil
 }
 
-// tipBefore returns the tip as it is before event seq.
-func (l *Live) tipBefore(seq uint64) *State {
-	if l.tip == nil {
-		l.tip = l.committed.Clone()
-		for _, e := range l.inflight {
-			l.tip.skipTo(e.Seq - 1)
-			if err := l.tip.Apply(e); err != nil {
-				panic(fmt.Sprintf("projector: event %d is in flight but does not apply: %v", e.Seq, err))
-			}
+// remade returns the tip, made again where there is none.
+func (l *Live) remade() *State {
+	if l.tip != nil {
+		return l.tip
+	}
+	l.tip = l.committed.Clone()
+	for _, e := range l.inflight {
+		if err := l.tip.Apply(e); err != nil {
+			panic(fmt.Sprintf("projector: event %d is in flight but does not apply: %v", e.Seq, err))
 		}
 	}
-	l.tip.skipTo(seq - 1)
 	return l.tip
-}
-
-// skipTo passes over the ledger's own events: no decision depends on them, and
-// the committed state gets them from Committed.
-func (s *State) skipTo(seq uint64) {
-	if s.seq < seq {
-		s.seq = seq
-	}
 }
 
 // fold is the side of Live that the ledger calls.
@@ -220,11 +215,7 @@ func (f *fold) Committed(es []*event.Event) {
 	l := (*Live)(f)
 	l.settle()
 	l.advance(es)
-	if !slices.Equal(l.inflight, slices.DeleteFunc(slices.Clone(es), ownOfLedger)) {
-		l.tip = nil // it has what the ledger did not take, or lacks what others submitted
-	}
-	clear(l.inflight)
-	l.inflight = l.inflight[:0]
+	l.tipTakes(es)
 	if hooks := l.hooks.Load(); hooks != nil {
 		for _, fn := range *hooks {
 			fn(es)
@@ -232,11 +223,24 @@ func (f *fold) Committed(es []*event.Event) {
 	}
 }
 
-// ownOfLedger tells the events that the ledger writes of its own accord; tip
-// passes over them.
-func ownOfLedger(e *event.Event) bool {
-	k := e.Kind()
-	return k == event.KindSegmentOpened || k == event.KindClockStepped
+// tipTakes settles tip with a durable batch. It holds what is in flight
+// already; what the ledger wrote of its own accord (segment.opened,
+// clock.stepped) comes alone, and tip takes it in now.
+func (l *Live) tipTakes(es []*event.Event) {
+	switch {
+	case l.tip == nil:
+	case len(l.inflight) == 0:
+		for _, e := range es {
+			if l.tip.Apply(e) != nil {
+				l.tip = nil
+				break
+			}
+		}
+	case !slices.Equal(l.inflight, es):
+		l.tip = nil
+	}
+	clear(l.inflight)
+	l.inflight = l.inflight[:0]
 }
 
 // advance applies durable events. They were applied to tip before, so an error

@@ -55,15 +55,15 @@ type RecoveryStarted struct {
 
 // RecoveryFinished closes it, with what it found.
 type RecoveryFinished struct {
-	Adopted  uint32
-	Exited   uint32
-	Lost     uint32
-	Aborted  uint32
-	Failed   uint32
+	Adopted  uint32 // living processes held again
+	Exited   uint32 // processes that ended meanwhile, with a true exit
+	Lost     uint32 // processes proven dead whose exit is unknown
+	Aborted  uint32 // granted spawns of which nothing ran
+	Failed   uint32 // granted spawns that could not be started
 	Ended    uint32 // living ephemeral processes cancelled as owner-lost
-	Orphans  uint32
+	Orphans  uint32 // shims and directories unknown to the ledger or terminal in it, ended
 	Resumed  uint32 // unfinished cancels, stops and timers taken up again
-	TookNano int64
+	TookNano int64  // from recovery.started to this event, ns
 	rest
 }
 
@@ -82,40 +82,40 @@ type SegmentOpened struct {
 // ClockStepped records that the wall clock moved against CLOCK_BOOTTIME by
 // more than a second since the event before.
 type ClockStepped struct {
-	DeltaNano int64 // positive: forward
+	DeltaNano int64 // ns; positive: forward
 	rest
 }
 
 // CapsuleLoaded records a capsule that the daemon serves from now on.
 type CapsuleLoaded struct {
-	Version         string
-	Manifest        string // the manifest's text itself: it is the policy
-	ManifestSHA256  []byte
-	ModuleSHA256    []byte
-	ModuleBytes     uint64
+	Version         string   // as its manifest gives it
+	Manifest        string   // the manifest's text itself: it is the policy
+	ManifestSHA256  []byte   // of that text
+	ModuleSHA256    []byte   // of the module's file
+	ModuleBytes     uint64   // size of the module's file
 	HostProcess     []string // commands that its gate admits
-	AllowPersistent bool
+	AllowPersistent bool     // whether it may start processes that outlive it
 	rest
 }
 
 // CapsuleUnloaded records that a capsule is no longer served.
 type CapsuleUnloaded struct {
-	Reason string
+	Reason string // "shutdown", "operator", …
 	rest
 }
 
 // PolicyChanged records the policy in force from now on, with its text.
 type PolicyChanged struct {
 	Subject string // "config", or "principal:NAME"
-	Text    string
-	SHA256  []byte
+	Text    string // the policy itself
+	SHA256  []byte // of the text
 	rest
 }
 
 // InvocationStarted is written before a capsule is called.
 type InvocationStarted struct {
-	Action        string
-	PayloadBytes  uint64
+	Action        string // what the capsule is asked to do
+	PayloadBytes  uint64 // size of its input
 	PayloadDigest []byte // keyed; the payload itself is never stored
 	rest
 }
@@ -125,8 +125,8 @@ type InvocationFinished struct {
 	Outcome      string // "ok", "error", "trap", "cancelled", "deadline", "daemon-restart"
 	Returned     string // the action that the guest returned
 	Detail       string // the trap or error, for people
-	DurationNano int64
-	InstanceLost bool // the instance was discarded (trap or hard cancel)
+	DurationNano int64  // from invocation.started, ns
+	InstanceLost bool   // the instance was discarded (trap or hard cancel)
 	rest
 }
 
@@ -142,10 +142,10 @@ const (
 
 // Limits are the resource limits a guest asked for; nil means not asked.
 type Limits struct {
-	MemoryBytes *uint64
-	CPUSeconds  *uint64
-	PIDs        *uint32
-	OpenFiles   *uint32
+	MemoryBytes *uint64 // address space, bytes
+	CPUSeconds  *uint64 // CPU time, s
+	PIDs        *uint32 // processes and threads
+	OpenFiles   *uint32 // open descriptors a process
 	rest
 }
 
@@ -153,23 +153,23 @@ type Limits struct {
 // stdin and injected bytes are never stored, only their keys and keyed
 // digests.
 type SpawnRequested struct {
-	Tier    Tier
-	Command string
+	Tier    Tier   // the lifetime class asked for
+	Command string // as the guest gave it
 
 	// Args are the arguments as given, cut to fit [MaxEncoded]: if
 	// ArgsCut is true, ArgsBytes and ArgsDigest tell of the whole.
 	Args       []string
-	ArgsCount  uint32
-	ArgsBytes  uint64
-	ArgsCut    bool
+	ArgsCount  uint32 // how many arguments were given
+	ArgsBytes  uint64 // their size, each with a NUL
+	ArgsCut    bool   // whether Args is not all of them
 	ArgsDigest []byte // keyed, of all arguments, each followed by NUL; only if cut
 
-	Cwd         string // as the guest gave it; empty: the workspace
-	EnvKeys     []string
-	StdinBytes  uint64
-	StdinDigest []byte // keyed; empty without stdin
-	Limits      *Limits
-	Label       string
+	Cwd         string   // as the guest gave it; empty: the workspace
+	EnvKeys     []string // names of the variables given; the values are never stored
+	StdinBytes  uint64   // size of the standard input given
+	StdinDigest []byte   // keyed; empty without stdin
+	Limits      *Limits  // the limits asked for
+	Label       string   // the name the guest gave the process, for people
 	rest
 }
 
@@ -186,20 +186,20 @@ const (
 type QuotaSeen struct {
 	Scope string // "principal:alice", "capsule:builder", "principal-sync:alice"
 	Used  uint32 // before this spawn
-	Cap   uint32
+	Cap   uint32 // most that there may be
 	rest
 }
 
 // Orders are what a shim carries out alone while no daemon is there; the
 // decision that holds them is the authority.
 type Orders struct {
-	// LifetimeNano is how long after its start the program may run; 0: no
-	// bound. Then TERM, GraceNano, KILL of the tree.
+	// LifetimeNano is how long after its start the program may run, ns; 0:
+	// no bound. Then TERM, GraceNano, KILL of the tree.
 	LifetimeNano int64
-	GraceNano    int64
+	GraceNano    int64 // from TERM to KILL, ns
 
 	// OrphanNano is how long the program may outlive the daemon's
-	// connection; 0: for ever. Then KILL of the tree.
+	// connection, ns; 0: for ever. Then KILL of the tree.
 	OrphanNano int64
 	rest
 }
@@ -207,22 +207,22 @@ type Orders struct {
 // SpawnDecided records the decision on the request before it, always in the
 // same commit.
 type SpawnDecided struct {
-	Outcome   Outcome
-	Code      string // refused: the contract's error code ("quota", "capability-denied", …)
-	Rule      string // the rule that allowed or refused: "manifest host_process: git"
-	Detail    string // one sentence for people
-	Quotas    []QuotaSeen
-	Orders    *Orders // granted only
-	RingBytes uint32  // output ring a stream
-	Isolation string  // what it will run in: "pidns" or "none"
-	Cwd       string  // absolute directory on the host
+	Outcome   Outcome     // granted or refused
+	Code      string      // refused: the contract's error code ("quota", "capability-denied", …)
+	Rule      string      // the rule that allowed or refused: "manifest host_process: git"
+	Detail    string      // one sentence for people
+	Quotas    []QuotaSeen // the quotas that were looked at
+	Orders    *Orders     // granted only
+	RingBytes uint32      // size of the output ring of each stream, bytes
+	Isolation string      // what it will run in: "pidns" or "none"
+	Cwd       string      // absolute directory on the host
 	rest
 }
 
 // SpawnAborted records that a granted spawn never ran. It frees the slot.
 type SpawnAborted struct {
 	Reason string // "caller-gone", "cancelled", "shutdown", "shim-not-ready", "daemon-died", "commit-failed"
-	Detail string
+	Detail string // one sentence for people
 	rest
 }
 
@@ -230,8 +230,8 @@ type SpawnAborted struct {
 // the slot.
 type SpawnFailed struct {
 	Step   string // "resolve", "chdir", "exec", "jail", …
-	Errno  uint32
-	Detail string
+	Errno  uint32 // Linux error number, 0 if there is none
+	Detail string // one sentence for people
 	rest
 }
 
@@ -247,41 +247,41 @@ type Identity struct {
 // File names an executable that ran.
 type File struct {
 	Path   string // resolved
-	Device uint64
-	Inode  uint64
-	SHA256 []byte
+	Device uint64 // st_dev
+	Inode  uint64 // st_ino
+	SHA256 []byte // of its content
 	rest
 }
 
 // ProcessStarted records that the program runs (or ran: in a sync spawn it
 // rides with the exit's commit).
 type ProcessStarted struct {
-	Program     Identity
-	Shim        Identity
-	Isolation   string // what was applied: "pidns", "pidns+mount", "userns+pidns", "none", …
-	Executable  File
-	Interpreter *File // of a script
-	StartedWall int64 // ns since 1970, as the shim read it
-	StartedBoot int64 // CLOCK_BOOTTIME ns, as the shim read it
+	Program     Identity // what was asked for
+	Shim        Identity // its supervisor
+	Isolation   string   // what was applied: "pidns", "pidns+mount", "userns+pidns", "none", …
+	Executable  File     // what the command resolved to
+	Interpreter *File    // of a script
+	StartedWall int64    // ns since 1970, as the shim read it
+	StartedBoot int64    // CLOCK_BOOTTIME ns, as the shim read it
 	rest
 }
 
 // ProcessAdopted records that a restarted daemon holds a living process again.
 type ProcessAdopted struct {
-	Shim Identity
+	Shim Identity // the process's supervisor, alive
 	rest
 }
 
 // Exit is how a program ended: exactly one of Code and Signal is set.
 type Exit struct {
-	Code   *int32
-	Signal *int32
+	Code   *int32 // exit code, 0 to 255
+	Signal *int32 // Linux number of the signal that ended it
 	rest
 }
 
 // StreamSummary tells what a program wrote on one stream.
 type StreamSummary struct {
-	Bytes   uint64
+	Bytes   uint64 // all that it wrote
 	SHA256  []byte // of all bytes, also of those the ring has dropped
 	Dropped uint64 // bytes the ring dropped before anybody read them
 	rest
@@ -289,20 +289,20 @@ type StreamSummary struct {
 
 // ProcessExited records a true exit. It frees the slot.
 type ProcessExited struct {
-	Exit       Exit
-	CoreDumped bool
+	Exit       Exit // how it ended
+	CoreDumped bool // whether the signal left a core dump
 
 	// Cause is what ended it: "self", or the cause of the order that did:
 	// "signal", "kill", "cancel", "stop", "lifetime", "orphaned",
 	// "owner-lost", "released", "shutdown".
 	Cause string
 
-	UserNano   int64  // CPU time in user mode, of the program and what it reaped
-	SystemNano int64  // the same in kernel mode
-	MaxRSSKiB  uint64 // peak resident set of the largest process
-	Stdout     StreamSummary
-	Stderr     StreamSummary
-	RestKilled uint32 // processes of its tree still living after it, killed
+	UserNano   int64         // CPU time in user mode, of the program and what it reaped, ns
+	SystemNano int64         // the same in kernel mode, ns
+	MaxRSSKiB  uint64        // peak resident set of the largest process, KiB
+	Stdout     StreamSummary // its standard output
+	Stderr     StreamSummary // its standard error
+	RestKilled uint32        // processes of its tree still living after it, killed
 
 	EndedWall    int64 // ns since 1970, as the shim read it
 	EndedBoot    int64 // CLOCK_BOOTTIME ns, as the shim read it
@@ -314,8 +314,8 @@ type ProcessExited struct {
 // It frees the slot.
 type ProcessLost struct {
 	Reason  string // "shim-killed", "reboot", "may-have-run"
-	Detail  string
-	Witness *Exit // the exit that a second witness saw, if one did
+	Detail  string // one sentence for people
+	Witness *Exit  // the exit that a second witness saw, if one did
 	rest
 }
 
@@ -325,19 +325,19 @@ type CancelRequested struct {
 	Cancel  []byte   // 16 bytes: id of this cancel
 	CallIDs []string // empty: all of the scope
 	Handles [][]byte // 16 bytes each: the live handles it reaches
-	Reason  string
+	Reason  string   // as the operator gave it
 	rest
 }
 
 // CancelFinished records that every handle of a cancel is terminal.
 type CancelFinished struct {
-	Cancel []byte
+	Cancel []byte // 16 bytes: id of the cancel.requested
 	rest
 }
 
 // StopRequested records that a process is to end: TERM, grace, KILL.
 type StopRequested struct {
-	GraceNano int64
+	GraceNano int64  // from TERM to KILL, ns
 	Reason    string // "operator", "shutdown", …
 	rest
 }
@@ -360,23 +360,23 @@ const (
 
 // SignalRequested is the authority to send one signal, once.
 type SignalRequested struct {
-	Signal uint32 // Linux number
-	Target SignalTarget
-	Cause  string // see ProcessExited.Cause
-	Cancel []byte // id of the cancel it belongs to, if any
+	Signal uint32       // Linux number
+	Target SignalTarget // the program or its tree
+	Cause  string       // see ProcessExited.Cause
+	Cancel []byte       // id of the cancel it belongs to, if any
 
 	// Late is true if the signal was sent before this event could be
 	// committed (act.Emergency); SentWall is when, ns since 1970.
 	Late     bool
-	SentWall int64
+	SentWall int64 // see Late
 	rest
 }
 
 // SignalSent records what became of the request.
 type SignalSent struct {
 	Request   uint64 // seq of the signal.requested
-	Signal    uint32
-	Delivered bool
+	Signal    uint32 // Linux number
+	Delivered bool   // whether the kernel took it for a living target
 	Detail    string // why not
 	rest
 }
@@ -391,16 +391,16 @@ type HandleReleased struct {
 // OrphanEnded records a shim or a directory that the ledger knows nothing of,
 // or knows as terminal, and that was ended.
 type OrphanEnded struct {
-	Directory string
+	Directory string    // name of its directory
 	Shim      *Identity // nil if no shim lived
-	Reason    string
+	Reason    string    // "unknown" to the ledger, or "terminal" in it
 	rest
 }
 
 // LedgerMigrated records that the files were brought to a newer layout.
 type LedgerMigrated struct {
-	From   uint32
-	To     uint32
+	From   uint32 // layout version before
+	To     uint32 // layout version after
 	Backup string // where the files before are
 	rest
 }

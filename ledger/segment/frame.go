@@ -3,6 +3,7 @@ package segment
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 )
 
@@ -75,14 +76,27 @@ func (b *Batch) Size() int { return len(b.buf) }
 func (b *Batch) Last() uint64 { return b.first + uint64(len(b.ends)) - 1 }
 
 // Add appends the next record: encode appends the event's bytes to what it is
-// given. It returns how many bytes those were.
-func (b *Batch) Add(prev uint64, encode func([]byte) []byte) int {
+// given. It returns how many bytes those were. An error of encode adds nothing.
+func (b *Batch) Add(prev uint64, encode func([]byte) ([]byte, error)) (int, error) {
 	start := len(b.buf)
 	var header [frameHeader]byte
-	b.buf = encode(append(b.buf, header[:]...))
+	buf, err := encode(append(b.buf, header[:]...))
+	if err != nil {
+		return 0, err
+	}
+	b.buf = buf
 	closeFrame(b.first+uint64(len(b.ends)), prev, b.buf[start:])
 	b.ends = append(b.ends, len(b.buf))
-	return len(b.buf) - start - frameHeader
+	return len(b.buf) - start - frameHeader, nil
+}
+
+// AddRecord appends a record as it was read. Its seq must be the next one.
+func (b *Batch) AddRecord(r Record) error {
+	if next := b.first + uint64(len(b.ends)); r.Seq != next {
+		return fmt.Errorf("record %d where %d is next", r.Seq, next)
+	}
+	_, err := b.Add(r.Prev, func(buf []byte) ([]byte, error) { return append(buf, r.Bytes...), nil })
+	return err
 }
 
 // Truncate drops all records but the first n.

@@ -62,11 +62,7 @@ func (c *check) paths(f *file, out *Config, data string) {
 		data = fromFile
 	}
 	if data == "" && len(c.faults) == 0 {
-		name := c.path
-		if name == "" {
-			name = "configuration"
-		}
-		c.faults = append(c.faults, &Error{File: name, Message: `no data directory; set data_dir = "…" in the file or give --data`})
+		c.faults = append(c.faults, &Error{File: c.path, Message: `no data directory; set data_dir = "…" in the file or give --data`})
 		return
 	}
 	out.place(data)

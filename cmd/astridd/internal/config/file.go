@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -53,7 +54,7 @@ type fileQuotas struct {
 
 // Error is one fault of a configuration file.
 type Error struct {
-	File    string
+	File    string // empty: there is no file, only flags
 	Line    int    // from 1; 0 where no line is to blame
 	Key     string // dotted; may be empty
 	Message string // what is wrong and what to write
@@ -62,7 +63,7 @@ type Error struct {
 // Error returns "file:line: key: message", as editors understand it.
 func (e *Error) Error() string {
 	var b strings.Builder
-	b.WriteString(e.File)
+	b.WriteString(cmp.Or(e.File, "configuration"))
 	if e.Line > 0 {
 		fmt.Fprintf(&b, ":%d", e.Line)
 	}
@@ -127,7 +128,7 @@ func decodeError(path string, err error) error {
 		return &Error{File: path, Message: err.Error()}
 	}
 	line, _ := strconv.Atoi(m[1])
-	return &Error{File: path, Line: line, Key: m[2], Message: fmt.Sprintf("is of type %s; write one of type %s", m[3], typeName(m[4]))}
+	return &Error{File: path, Line: line, Key: m[2], Message: fmt.Sprintf("is of type %s; write one of type %s", typeName(m[3]), typeName(m[4]))}
 }
 
 // mismatch is how toml tells of a value of the wrong type: in words only.
@@ -135,11 +136,15 @@ var mismatch = regexp.MustCompile(`^toml: line (\d+) \(last key "(.*)"\): incomp
 
 // typeName gives TOML's word for what toml names as Go does.
 func typeName(s string) string {
-	switch s {
-	case "slice":
+	switch {
+	case s == "slice" || strings.HasPrefix(s, "[]"):
 		return "array"
-	case "struct", "map":
+	case s == "struct" || strings.HasPrefix(s, "map"):
 		return "table"
+	case s == "int64":
+		return "integer"
+	case s == "float64":
+		return "float"
 	}
 	return s
 }
