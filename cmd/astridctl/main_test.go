@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -22,10 +24,12 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs testdata/VERB_CASE.txt. Beside testscript's commands they
-// have:
+// have the ids of the history's processes in $H1 to $H5, unique beginnings of
+// them in $SHORT1 to $SHORT5, and:
 //
 //	makeledger DIR [N]     a ledger in DIR/ledger, with N events a segment
 //	damage FILE TEXT       changes the first byte of TEXT in FILE
+//	exitcode N astridctl … runs it, and its exit code must be N
 //	alike FILE             stdout, with the ids that the ledger made alike, as FILE
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -34,13 +38,18 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("NO_COLOR", "")
 			env.Setenv("TZ", "UTC")
-			env.Setenv("ESC", "\x1b")
+			for n := range byte(6) {
+				id := fixtureHandle(n).String()
+				env.Setenv(fmt.Sprintf("H%d", n), id)
+				env.Setenv(fmt.Sprintf("SHORT%d", n), strings.ToLower(id[:12]))
+			}
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"makeledger": cmdMakeLedger,
 			"damage":     cmdDamage,
 			"alike":      cmdAlike,
+			"exitcode":   cmdExitCode,
 		},
 	})
 }
@@ -96,4 +105,22 @@ func cmdAlike(ts *testscript.TestScript, neg bool, args []string) {
 		lines[i] = strings.TrimRight(lines[i], " ")
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Join(lines, "\n")), 0o644))
+}
+
+// cmdExitCode runs astridctl and leaves its streams for the
+// commands stdout and stderr.
+func cmdExitCode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 || args[1] != "astridctl" {
+		ts.Fatalf("usage: exitcode N astridctl ARGS")
+	}
+	err := ts.Exec("astridctl", args[2:]...)
+	got := 0
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if fmt.Sprint(got) != args[0] {
+		ts.Fatalf("exit code %d, want %s", got, args[0])
+	}
 }

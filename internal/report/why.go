@@ -142,6 +142,6 @@ func writePolicy(b *strings.Builder, look Look, e *event.Event) {
 	head := fmt.Sprintf("In force: %s (event %d, SHA-256 %s)", ui.Safe(title), e.Seq, hex.EncodeToString(sum))
 	fmt.Fprintf(b, "\n%s\n\n", look.Palette.Paint(ui.Bold, head))
 	for _, line := range strings.Split(strings.TrimRight(ui.SafeText(text), "\n"), "\n") {
-		fmt.Fprintf(b, "    %s\n", line)
+		b.WriteString(strings.TrimRight("    "+line, " \t") + "\n")
 	}
 }
