@@ -4,10 +4,9 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-)
 
-// version is the version of this build; release builds set it.
-var version = "0.1.0"
+	"github.com/astrid-os/processledger/internal/buildinfo"
+)
 
 const rootHelp = `astridctl asks the Astrid process ledger: what runs, what happened and why,
 what was at any moment of the past, and whether the ledger is sound.
@@ -89,7 +88,7 @@ func newVersion(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version of this program", Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintln(a.stdout, "astridctl "+version)
+			_, err := fmt.Fprintln(a.stdout, "astridctl "+buildinfo.Version())
 			return err
 		},
 	}
