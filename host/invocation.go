@@ -57,7 +57,11 @@ func (h *Host) BeginInvocation(ctx context.Context, c Caller, action string, pay
 		return []*event.Event{{Scope: c.scope(), Body: body}}, nil
 	})
 	if err != nil {
-		h.drop(i)
+		if errors.Is(err, ledger.ErrFailed) { // it may stand in the ledger all the same
+			h.work.Go(func() { _ = i.Finish(Finished{Outcome: "error", Detail: "its start could not be recorded for certain"}) })
+		} else {
+			h.drop(i)
+		}
 		return nil, nil, answer(err)
 	}
 	// A crash from here to Finish leaves an open invocation: recovery finishes

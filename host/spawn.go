@@ -60,11 +60,15 @@ func (h *Host) spawn(ctx context.Context, c Caller, r *Request, tier event.Tier)
 	}
 	ready := h.prepareEarly(p)
 	commit, err := h.decide(ctx, p.decide)
-	if err != nil || refused(commit) {
+	switch {
+	case errors.Is(err, ledger.ErrFailed) && p.refusal == nil:
+		h.work.Go(func() { o.runUndecided(ready) })
+		return nil, answer(err)
+	case err != nil:
 		h.forget(o, ready)
-		if err != nil {
-			return nil, answer(err)
-		}
+		return nil, answer(err)
+	case refused(commit):
+		h.forget(o, ready)
 		// The refusal is durable: only now is it told.
 		d := commit.Events[1].Body.(*event.SpawnDecided)
 		return nil, &Error{Code: codeNamed(d.Code), Detail: d.Detail}
@@ -103,9 +107,24 @@ func (h *Host) prepare(p *plan) <-chan prepared {
 	ready := make(chan prepared, 1)
 	h.work.Go(func() {
 		child, err := h.hands.Prepare(h.ctx, p.spec)
+		// A crash here leaves a shim without go, which leaves by itself, and a
+		// decision that is durable or not: recovery aborts it, or deletes a
+		// directory that no decision stands behind.
+		crashpoint.Here("daemon.spawn.prepared")
 		ready <- prepared{child, err}
 	})
 	return ready
+}
+
+// runUndecided is for a decision whose commit failed: nobody knows whether it
+// is in the ledger, and the caller was told that it is not. If the reopened
+// ledger holds it, the spawn is aborted.
+func (o *owner) runUndecided(ready <-chan prepared) {
+	defer o.finish()
+	if ready != nil {
+		o.child = (<-ready).child
+	}
+	o.abort("commit-failed", "whether the decision was recorded was unknown")
 }
 
 // forget takes back what was begun for a request that was not granted.

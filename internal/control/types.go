@@ -67,10 +67,11 @@ type Status struct {
 
 // Isolation tells what programs run in.
 type Isolation struct {
-	Mode      string `json:"mode"`             // configured: "pidns" or "none"
-	Available bool   `json:"available"`        // false: every spawn is refused
-	Reason    string `json:"reason,omitempty"` // why not available, for people
-	Userns    bool   `json:"userns"`           // a user namespace is used (the daemon is not root)
+	Mode      string `json:"mode"`              // configured: "pidns" or "none"
+	Available bool   `json:"available"`         // false: every spawn is refused
+	Reason    string `json:"reason,omitempty"`  // why not available, for people
+	Applied   string `json:"applied,omitempty"` // what exactly it is here: "pidns", "userns+pidns", "none"
+	Userns    bool   `json:"userns"`            // a user namespace is used (the daemon is not root)
 }
 
 // LedgerStatus tells how the ledger stands.
@@ -204,4 +205,8 @@ type CancelRequest struct {
 type CancelAnswer struct {
 	Cancel  string   `json:"cancel"`  // ULID of the cancel; empty if nothing was reached and nothing recorded
 	Handles []string `json:"handles"` // the live handles it reaches
+
+	// Unrecorded is true if the ledger could not commit: the processes are
+	// being ended all the same, and that is recorded as soon as it can be.
+	Unrecorded bool `json:"unrecorded,omitempty"`
 }

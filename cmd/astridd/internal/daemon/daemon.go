@@ -43,14 +43,21 @@ type Daemon struct {
 	started time.Time
 	kernel  string
 
+	// migrated is what migrations did before the ledger was there to tell it.
+	migrated []*event.LedgerMigrated
+
 	// live is nil until the ledger is open.
 	live atomic.Pointer[projector.Live]
 
+	// engine is nil until the host is there; what runs programs is in it.
+	engine atomic.Pointer[engine]
+
 	// mu guards what follows; it is held for single reads and writes.
-	mu       sync.Mutex
-	phase    control.Phase
-	problems []string // that stay for the whole run
-	recovery *event.RecoveryFinished
+	mu        sync.Mutex
+	phase     control.Phase
+	problems  []string // that stay for the whole run
+	isolation control.Isolation
+	recovery  *event.RecoveryFinished
 }
 
 // Run runs a daemon until a signal stops it. It returns nil after an orderly
@@ -65,6 +72,9 @@ func Run(o Options) error {
 	}
 	// Closed last: as long as anything of this run is left, no other may begin.
 	defer lock.Close()
+	if err := d.migrate(); err != nil {
+		return err
+	}
 	listener, err := listen(d.cfg.Socket, len(d.cfg.Operators) > 0)
 	if err != nil {
 		return err

@@ -14,11 +14,11 @@ func (d *Daemon) Status() *control.Status {
 	s := &control.Status{
 		Version: d.version, API: control.Version, PID: os.Getpid(), UID: os.Geteuid(), Started: d.started,
 		Data: d.cfg.Data, Socket: d.cfg.Socket, Config: d.cfg.Path,
-		Isolation: control.Isolation{Mode: d.cfg.Isolation},
-		Usage:     []control.Usage{},
+		Usage: []control.Usage{},
 	}
 	d.mu.Lock()
-	s.Phase, s.Problems, s.Recovery = d.phase, append([]string{}, d.problems...), recoveryOf(d.recovery)
+	s.Phase, s.Isolation, s.Recovery = d.phase, d.isolation, recoveryOf(d.recovery)
+	s.Problems = append([]string{}, d.problems...)
 	d.mu.Unlock()
 	if live := d.live.Load(); live != nil {
 		d.ledgerStatus(s, live)

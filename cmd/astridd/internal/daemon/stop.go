@@ -12,10 +12,10 @@ import (
 	"github.com/astrid-os/processledger/projector"
 )
 
-// stop ends the run in order. cause is why the start or the service failed, nil
-// after a signal. A second signal only ends the waiting: what still runs then
-// is left to its shim's standing orders, as in a crash, and the next start
-// settles it.
+// stop ends the run in order: what is ephemeral is ended and its exit recorded,
+// persistent processes stay with their shims. cause is why the start or the
+// service failed, nil after a signal. A second signal ends the grace of what
+// still runs, and nothing else.
 func (d *Daemon) stop(w *watcher, cause error) error {
 	d.setPhase(control.PhaseStopping)
 	live := d.live.Load()
@@ -24,13 +24,30 @@ func (d *Daemon) stop(w *watcher, cause error) error {
 	}
 	reason := w.reason(cause)
 	d.log.Info("stopping", "reason", reason)
-	return errors.Join(d.recordStop(live, reason, 0), live.Close())
+	var err error
+	if e := d.engine.Load(); e != nil {
+		err = d.stopEngine(w, e, reason)
+	} else {
+		err = d.recordStop(live, reason)
+	}
+	return errors.Join(err, live.Close())
 }
 
-// recordStop writes the run's last event. A ledger that cannot commit does not
+// stopEngine has the host end what runs and record the stop.
+func (d *Daemon) stopEngine(w *watcher, e *engine, reason string) error {
+	ctx, cancel := context.WithTimeout(w.second, d.cfg.Shutdown)
+	defer cancel()
+	err := e.host.Shutdown(ctx, reason)
+	if err != nil {
+		err = fmt.Errorf("shutdown: %w", err)
+	}
+	return errors.Join(err, e.close())
+}
+
+// recordStop writes the last event of a run that never had a host. A ledger that cannot commit does not
 // hold up the stop: a run without this event counts as crashed, which is what
 // the next start assumes anyway.
-func (d *Daemon) recordStop(live *projector.Live, reason string, ended uint32) error {
+func (d *Daemon) recordStop(live *projector.Live, reason string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	_, err := live.Decide(ctx, func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
@@ -39,7 +56,7 @@ func (d *Daemon) recordStop(live *projector.Live, reason string, ended uint32) e
 		}
 		return []*event.Event{{
 			Scope: event.Scope{Actor: event.Actor{Kind: event.ActorHost}},
-			Body:  &event.DaemonStopped{Reason: reason, Ended: ended},
+			Body:  &event.DaemonStopped{Reason: reason},
 		}}, nil
 	})
 	if err != nil {
