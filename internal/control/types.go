@@ -184,7 +184,12 @@ type Invocation struct {
 // Answer is what /v1/invoke answers. It is sent only after the event that
 // records the end of the invocation is durable.
 type Answer struct {
-	CallID   string  `json:"call_id"`
+	CallID   string `json:"call_id"`
+	Instance string `json:"instance"`
+
+	// Outcome is "ok"; or "cancelled" or "deadline" if the guest was asked to
+	// end early and answered all the same.
+	Outcome  string  `json:"outcome"`
 	Action   string  `json:"action"`         // what the guest returned: "continue", "final", "deny", "abort", …
 	Data     *string `json:"data,omitempty"` // the guest's data, nil if it gave none
 	TookNano int64   `json:"took_ns"`
@@ -209,4 +214,8 @@ type CancelAnswer struct {
 	// Unrecorded is true if the ledger could not commit: the processes are
 	// being ended all the same, and that is recorded as soon as it can be.
 	Unrecorded bool `json:"unrecorded,omitempty"`
+
+	// Waiting is how many invocations were still waiting for their turn and
+	// were sent away; they ran nothing.
+	Waiting int `json:"waiting,omitempty"`
 }

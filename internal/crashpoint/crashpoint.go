@@ -14,10 +14,11 @@ type Component string
 
 // The components.
 const (
-	Ledger   Component = "ledger"
-	Daemon   Component = "daemon"
-	Shim     Component = "shim"
-	Recovery Component = "recovery"
+	Ledger    Component = "ledger"
+	Daemon    Component = "daemon"
+	Shim      Component = "shim"
+	Recovery  Component = "recovery"
+	Migration Component = "migration"
 )
 
 // Point is a named place in the code.

@@ -38,6 +38,8 @@ func (d *Daemon) Cancel(ctx context.Context, by event.Actor, r *control.CancelRe
 	if err != nil {
 		return nil, err
 	}
+	// Those that wait come first: in this order none falls between the two.
+	waiting := e.runner.CancelWaiting(r.Principal, r.Capsule, r.CallIDs)
 	result, err := e.host.Cancel(ctx, by, host.CancelRequest{
 		Principal: r.Principal, Capsule: r.Capsule, CallIDs: r.CallIDs, Reason: r.Reason,
 	})
@@ -45,7 +47,7 @@ func (d *Daemon) Cancel(ctx context.Context, by event.Actor, r *control.CancelRe
 		return nil, hostError(err)
 	}
 	return &control.CancelAnswer{
-		Cancel: result.ID.String(), Handles: texts(result.Handles), Unrecorded: result.Unrecorded,
+		Cancel: result.ID.String(), Handles: texts(result.Handles), Unrecorded: result.Unrecorded, Waiting: waiting,
 	}, nil
 }
 

@@ -57,6 +57,7 @@ type Daemon struct {
 	phase     control.Phase
 	problems  []string // that stay for the whole run
 	isolation control.Isolation
+	capsules  []control.Capsule
 	recovery  *event.RecoveryFinished
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/astrid-os/processledger/cmd/astridd/internal/config"
 	"github.com/astrid-os/processledger/host"
 	"github.com/astrid-os/processledger/host/act"
+	"github.com/astrid-os/processledger/host/capsule"
 	"github.com/astrid-os/processledger/host/policy"
 	"github.com/astrid-os/processledger/internal/control"
 	"github.com/astrid-os/processledger/projector"
@@ -19,14 +20,25 @@ import (
 
 // engine is what runs programs, there once the ledger is open.
 type engine struct {
-	hands *act.Hands
-	host  *host.Host
+	policy *policy.Policy
+	hands  *act.Hands
+	host   *host.Host
+
+	// set and runner are nil until the capsules are loaded.
+	set    *capsule.Set
+	runner *capsule.Runner
 }
 
-// close lets go of everything without ending a process.
-func (e *engine) close() error {
+// close lets go of everything without ending a process. Guests that run are
+// given up first: they call into the host.
+func (e *engine) close(ctx context.Context) error {
+	var err error
+	if e.runner != nil {
+		e.runner.Close(ctx)
+		err = e.set.Close(ctx)
+	}
 	e.host.Close()
-	return e.hands.Close()
+	return errors.Join(err, e.hands.Close())
 }
 
 // newEngine puts the host together. Nothing is started or ended yet.
@@ -51,7 +63,7 @@ func (d *Daemon) newEngine(live *projector.Live, key []byte) (*engine, error) {
 	if err != nil {
 		return nil, errors.Join(err, hands.Close())
 	}
-	return &engine{hands: hands, host: h}, nil
+	return &engine{policy: pol, hands: hands, host: h}, nil
 }
 
 // policyOf makes the policy that the configuration states. Its gate denies

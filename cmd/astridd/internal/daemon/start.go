@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/astrid-os/processledger/host/capsule"
 	"github.com/astrid-os/processledger/ledger"
 	"github.com/astrid-os/processledger/ledger/event"
 	"github.com/astrid-os/processledger/projector"
@@ -24,6 +25,7 @@ func (d *Daemon) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	compiled := d.loadCapsules(ctx)
 	// Side by side: both take a few milliseconds, whatever the history.
 	probed := make(chan error, 1)
 	go func() { probed <- d.probe() }()
@@ -39,7 +41,20 @@ func (d *Daemon) start(ctx context.Context) error {
 		return err
 	}
 	d.engine.Store(e)
-	return d.recover(ctx, e.host)
+	if err := d.recover(ctx, e.host); err != nil {
+		return err
+	}
+	return d.serveCapsules(ctx, e, <-compiled)
+}
+
+// serveCapsules records the capsules and takes invocations from then on.
+func (d *Daemon) serveCapsules(ctx context.Context, e *engine, l loaded) error {
+	if l.err != nil {
+		return l.err
+	}
+	e.set = l.set
+	e.runner = capsule.NewRunner(l.set, capsule.On(e.host), capsule.RunOptions{Deadline: d.cfg.Deadline, Log: d.log})
+	return d.takeCapsules(ctx, l.set, e.policy.Gate())
 }
 
 // openLedger opens the ledger and replays its newest segment.

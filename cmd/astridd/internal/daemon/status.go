@@ -19,6 +19,11 @@ func (d *Daemon) Status() *control.Status {
 	d.mu.Lock()
 	s.Phase, s.Isolation, s.Recovery = d.phase, d.isolation, recoveryOf(d.recovery)
 	s.Problems = append([]string{}, d.problems...)
+	for _, c := range d.capsules {
+		if c.Loaded {
+			s.Capsules++
+		}
+	}
 	d.mu.Unlock()
 	if live := d.live.Load(); live != nil {
 		d.ledgerStatus(s, live)

@@ -41,7 +41,7 @@ func (d *Daemon) stopEngine(w *watcher, e *engine, reason string) error {
 	if err != nil {
 		err = fmt.Errorf("shutdown: %w", err)
 	}
-	return errors.Join(err, e.close())
+	return errors.Join(err, e.close(context.WithoutCancel(ctx)))
 }
 
 // recordStop writes the last event of a run that never had a host. A ledger that cannot commit does not
