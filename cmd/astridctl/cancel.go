@@ -36,7 +36,7 @@ watch them with astridctl ps. Exit code 3 if there is nothing to cancel.`,
 }
 
 // cancelFields are the fields of control.CancelAnswer's JSON.
-var cancelFields = []string{"cancel", "handles"}
+var cancelFields = []string{"cancel", "handles", "unrecorded", "waiting"}
 
 func (a *app) cancel(ctx context.Context, r *control.CancelRequest, everything bool, j *jsonFlag) error {
 	switch {
@@ -67,10 +67,22 @@ func (a *app) cancel(ctx context.Context, r *control.CancelRequest, everything b
 		for _, id := range answer.Handles {
 			fmt.Fprintln(a.stdout, id)
 		}
-		a.note("cancel %s reaches %s", orNone(answer.Cancel), ui.Count(len(answer.Handles), "process"))
+		a.note("cancel %s reaches %s%s", orNone(answer.Cancel), ui.Count(len(answer.Handles), "process"), cancelExtra(answer))
 	}
-	if len(answer.Handles) == 0 {
+	if len(answer.Handles) == 0 && answer.Waiting == 0 {
 		return silentError{exitNothing}
 	}
 	return nil
+}
+
+// cancelExtra says what else a cancel did.
+func cancelExtra(answer *control.CancelAnswer) string {
+	s := ""
+	if answer.Waiting > 0 {
+		s += fmt.Sprintf(" and sends away %s that had not begun", ui.Count(answer.Waiting, "call"))
+	}
+	if answer.Unrecorded {
+		s += "; the ledger cannot record it yet"
+	}
+	return s
 }

@@ -43,7 +43,7 @@ answer. Exit code 5 if the capsule denies or aborts.`,
 }
 
 // answerFields are the fields of control.Answer's JSON.
-var answerFields = []string{"call_id", "action", "data", "took_ns"}
+var answerFields = []string{"call_id", "instance", "outcome", "action", "data", "took_ns"}
 
 func (a *app) invoke(ctx context.Context, in *control.Invocation, payload string, j *jsonFlag) error {
 	for _, f := range []struct{ name, value string }{{"--principal", in.Principal}, {"--capsule", in.Capsule}, {"--action", in.Action}} {
@@ -112,7 +112,11 @@ func (a *app) showAnswer(answer *control.Answer, j *jsonFlag) error {
 	if j.on() {
 		return j.write(a.stdout, answer)
 	}
-	a.note("call %s answered %q after %s", answer.CallID, answer.Action, ui.Duration(time.Duration(answer.TookNano)))
+	early := ""
+	if answer.Outcome != "ok" {
+		early = " early (" + answer.Outcome + ")"
+	}
+	a.note("call %s answered %q%s after %s", answer.CallID, answer.Action, early, ui.Duration(time.Duration(answer.TookNano)))
 	if answer.Data == nil {
 		return nil
 	}

@@ -20,7 +20,19 @@ var update = flag.Bool("rewrite", false, "write the expected output in the scrip
 // TestMain lets the test binary be astridctl for scripts, and the child that
 // verify starts.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"astridctl": main})
+	testscript.Main(cleaning{m}, map[string]func(){"astridctl": main})
+}
+
+// cleaning removes what the tests built.
+type cleaning struct{ m *testing.M }
+
+// Run implements testscript.TestingM.
+func (c cleaning) Run() int {
+	code := c.m.Run()
+	if binDir != "" {
+		_ = os.RemoveAll(binDir)
+	}
+	return code
 }
 
 // TestScripts runs testdata/VERB_CASE.txt. Beside testscript's commands they
@@ -29,6 +41,7 @@ func TestMain(m *testing.M) {
 //
 //	makeledger DIR [N]     a ledger in DIR/ledger, with N events a segment
 //	damage FILE TEXT       changes the first byte of TEXT in FILE
+//	daemon start|stop|kill DIR  astridd on DIR/data; DIR/astridd.toml may exist
 //	exitcode N astridctl … runs it, and its exit code must be N
 //	alike FILE             stdout, with the ids that the ledger made alike, as FILE
 func TestScripts(t *testing.T) {
@@ -38,6 +51,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("NO_COLOR", "")
 			env.Setenv("TZ", "UTC")
+			env.Setenv("HOME", env.WorkDir)
 			for n := range byte(6) {
 				id := fixtureHandle(n).String()
 				env.Setenv(fmt.Sprintf("H%d", n), id)
@@ -45,11 +59,18 @@ func TestScripts(t *testing.T) {
 			}
 			return nil
 		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "daemon" {
+				return hasDaemon(), nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"makeledger": cmdMakeLedger,
 			"damage":     cmdDamage,
 			"alike":      cmdAlike,
 			"exitcode":   cmdExitCode,
+			"daemon":     cmdDaemon,
 		},
 	})
 }

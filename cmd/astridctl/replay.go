@@ -125,6 +125,9 @@ func runText(r *projector.Run, zone *time.Location) string {
 
 // showUsage shows counters of live processes.
 func (a *app) showUsage(usage []control.Usage) error {
+	if len(usage) == 0 {
+		return nil
+	}
 	fmt.Fprintln(a.stdout)
 	t := ui.NewTable(a.palette(), 0, "LIVE PROCESSES OF", "BACKGROUND", "WAITED FOR", "PERSISTENT")
 	for _, u := range usage {

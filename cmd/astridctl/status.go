@@ -147,8 +147,8 @@ func orNone(s string) string {
 
 func isolationText(i *control.Isolation) string {
 	s := i.Mode
-	if i.Userns {
-		s += ", with user namespaces"
+	if i.Applied != "" && i.Applied != i.Mode {
+		s += ", here " + i.Applied
 	}
 	if !i.Available {
 		s += ", not available: " + i.Reason
