@@ -19,6 +19,11 @@ const (
 	maxBatchBytes  = 1 << 20
 )
 
+// maxRequestBytes bounds the events of one closure, which are never split. A
+// full batch with one more request stays far below segment.GrowthStep, which
+// the check for free space counts on.
+const maxRequestBytes = 4 << 20
+
 // committer is the one goroutine that runs closures and writes. Nothing in it
 // is shared, except as noted.
 type committer struct {
@@ -155,13 +160,17 @@ func isPanic(err error) bool {
 // collect gives the events of one closure their headers and puts them into the
 // batch, all or none.
 func (c *committer) collect(next Header, es []*event.Event) error {
-	before := c.batch.Len()
+	before, size := c.batch.Len(), c.batch.Size()
 	h := next
 	for i, e := range es {
 		if i > 0 {
 			h = Following(h, 1)
 		}
-		if err := c.put(h, e); err != nil {
+		err := c.put(h, e)
+		if n := c.batch.Size() - size; err == nil && n > maxRequestBytes {
+			err = fmt.Errorf("%d events of %d bytes, at most %d: %w", i+1, n, maxRequestBytes, ErrTooLarge)
+		}
+		if err != nil {
 			c.batch.Truncate(before)
 			return err
 		}
@@ -198,7 +207,8 @@ func (c *committer) commit() error {
 	crashpoint.Here("ledger.commit.begin")
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	if err := c.l.o.appendBatch(c.newest.seg, &c.batch); err != nil {
+	err := c.l.o.around("append", func() error { return c.newest.seg.Append(&c.batch) })
+	if err != nil {
 		return c.fail(fmt.Errorf("commit of events %d to %d: %w", c.head.Seq+1, c.batch.Last(), err))
 	}
 	// A crash here leaves the batch in the ledger, complete, and nobody was
@@ -239,8 +249,7 @@ func (c *committer) publish(es []*event.Event) {
 	last := es[len(es)-1]
 	c.l.o.Fold.Committed(es)
 	c.head = last.Header
-	c.l.durable.Store(last.Seq)
-	c.l.news.tell()
+	c.show()
 	// A crash here is one after the commit, for everybody outside.
 	crashpoint.Here("ledger.commit.published")
 }
@@ -258,6 +267,7 @@ func (c *committer) fail(cause error) error {
 	// A crash here leaves the marked file as the newest: the next opening
 	// salvages it, as Reopen would have.
 	crashpoint.Here("ledger.fail.marked")
+	c.newest.salvaged = false
 	c.l.queue.fail(err)
 	c.l.o.Fold.Discard()
 	c.ids.last = c.head.ID
