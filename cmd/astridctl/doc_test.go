@@ -24,6 +24,7 @@ var jsonAnswers = map[string]struct {
 	"why":    {whyFields, whyView{}},
 	"replay": {stateFields, stateView{}},
 	"status": {statusFields, statusView{}},
+	"verify": {verifyFields, verifyView{}},
 	"invoke": {answerFields, control.Answer{}},
 	"cancel": {cancelFields, control.CancelAnswer{}},
 }

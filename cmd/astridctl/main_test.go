@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -40,6 +41,7 @@ func (c cleaning) Run() int {
 // them in $SHORT1 to $SHORT5, and:
 //
 //	makeledger DIR [N]     a ledger in DIR/ledger, with N events a segment
+//	truncate FILE N        cuts FILE off at N bytes
 //	damage FILE TEXT       changes the first byte of TEXT in FILE
 //	daemon start|stop|kill DIR  astridd on DIR/data; DIR/astridd.toml may exist
 //	exitcode N astridctl … runs it, and its exit code must be N
@@ -68,6 +70,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"makeledger": cmdMakeLedger,
 			"damage":     cmdDamage,
+			"truncate":   cmdTruncate,
 			"alike":      cmdAlike,
 			"exitcode":   cmdExitCode,
 			"daemon":     cmdDaemon,
@@ -88,20 +91,37 @@ func cmdDamage(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: damage FILE TEXT")
 	}
-	files, err := filepath.Glob(ts.MkAbs(args[0]))
-	ts.Check(err)
-	if len(files) == 0 {
-		ts.Fatalf("no file %s", args[0])
-	}
-	b, err := os.ReadFile(files[0])
+	file := oneFile(ts, args[0])
+	b, err := os.ReadFile(file)
 	ts.Check(err)
 	at := bytes.Index(b, []byte(args[1]))
 	if at < 0 {
-		ts.Fatalf("%q is not in %s", args[1], files[0])
+		ts.Fatalf("%q is not in %s", args[1], file)
 	}
 	b[at] ^= 0x20
-	ts.Check(os.Chmod(files[0], 0o600))
-	ts.Check(os.WriteFile(files[0], b, 0o600))
+	ts.Check(os.Chmod(file, 0o600))
+	ts.Check(os.WriteFile(file, b, 0o600))
+}
+
+func cmdTruncate(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: truncate FILE N")
+	}
+	n, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	file := oneFile(ts, args[0])
+	ts.Check(os.Chmod(file, 0o600))
+	ts.Check(os.Truncate(file, n))
+}
+
+// oneFile is the one file that a pattern names.
+func oneFile(ts *testscript.TestScript, pattern string) string {
+	files, err := filepath.Glob(ts.MkAbs(pattern))
+	ts.Check(err)
+	if len(files) != 1 {
+		ts.Fatalf("%s names %d files", pattern, len(files))
+	}
+	return files[0]
 }
 
 // vary is what differs between two runs: ids that the ledger makes.

@@ -51,26 +51,42 @@ type source interface {
 // open finds the source: what the flags name, else what the environment names,
 // else the daemon of the data directory if one answers, else its files.
 func (a *app) open(ctx context.Context) (source, error) {
-	if err := a.checkPlaces(); err != nil {
+	daemon, dir, err := a.place(ctx)
+	if err != nil {
 		return nil, err
 	}
+	if daemon != nil {
+		return daemon, nil
+	}
+	archive, err := ledger.OpenArchive(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &fileSource{dir: dir, archive: archive}, nil
+}
+
+// place is where the source is: a daemon, or else a ledger's directory.
+func (a *app) place(ctx context.Context) (*daemonSource, string, error) {
+	if err := a.checkPlaces(); err != nil {
+		return nil, "", err
+	}
 	if a.ledgerDir != "" {
-		return openFiles(a.ledgerDir)
+		dir, err := ledgerIn(a.ledgerDir)
+		return nil, dir, err
 	}
 	if socket := a.namedSocket(); socket != "" {
-		return newDaemonSource(socket), nil
+		return newDaemonSource(socket), "", nil
 	}
 	data := a.data()
-	socket := filepath.Join(data, "control.sock")
-	if answers(ctx, socket) {
-		return newDaemonSource(socket), nil
+	if socket := filepath.Join(data, "control.sock"); answers(ctx, socket) {
+		return newDaemonSource(socket), "", nil
 	}
-	src, err := openFiles(filepath.Join(data, "ledger"))
+	dir, err := ledgerIn(filepath.Join(data, "ledger"))
 	if errors.Is(err, errNoLedger) {
 		// Nobody answers and nothing can be read: the daemon is what is missed.
-		return nil, &codedError{exitUnreachable, err}
+		err = &codedError{exitUnreachable, err}
 	}
-	return src, err
+	return nil, dir, err
 }
 
 var errNoLedger = errors.New("no ledger")
@@ -132,20 +148,16 @@ func answers(ctx context.Context, socket string) bool {
 	return !errors.As(err, &unreachable)
 }
 
-// openFiles reads a ledger's files.
-func openFiles(dir string) (source, error) {
-	if _, err := os.Stat(filepath.Join(dir, "segments")); errors.Is(err, os.ErrNotExist) {
-		if inner := filepath.Join(dir, "ledger"); isDir(filepath.Join(inner, "segments")) {
-			return openFiles(inner) // a data directory was named
+// ledgerIn returns the directory of the ledger in dir, which may also be a data
+// directory.
+func ledgerIn(dir string) (string, error) {
+	for _, d := range []string{dir, filepath.Join(dir, "ledger")} {
+		if isDir(filepath.Join(d, "segments")) {
+			return d, nil
 		}
-		return nil, ui.Hint(fmt.Errorf("%w in %s", errNoLedger, dir),
-			"name one with --data DIR, --ledger DIR or --socket PATH, or start astridd")
 	}
-	archive, err := ledger.OpenArchive(dir)
-	if err != nil {
-		return nil, err
-	}
-	return &fileSource{dir: dir, archive: archive}, nil
+	return "", ui.Hint(fmt.Errorf("%w in %s", errNoLedger, dir),
+		"name one with --data DIR, --ledger DIR or --socket PATH, or start astridd")
 }
 
 func isDir(path string) bool {
