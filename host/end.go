@@ -63,7 +63,7 @@ func (o *owner) onStarted(b *event.ProcessStarted) {
 		o.after(b.StartedBoot+o.orders.LifetimeNano, o.lifetimeOver)
 	}
 	if o.tier == event.TierSync {
-		o.after(boottime()+startedRides.Nanoseconds(), o.recordStarted)
+		o.after(boottime()+o.h.rides.Nanoseconds(), o.recordStarted)
 		return
 	}
 	o.recordStarted()
@@ -316,6 +316,7 @@ func (o *owner) trash(c *ledger.Commit) {
 		if o.takenBack {
 			return
 		}
+		<-o.heard
 		o.h.acted("trash")
 		if err := o.h.hands.Trash(r, o.id); err != nil {
 			o.h.log.Warn("a process directory could not be deleted; the next start does it", "handle", o.id, "err", err)

@@ -55,6 +55,10 @@ type Options struct {
 
 	// passing is called at named places where tests wish to stand.
 	passing func(point string)
+
+	// rides replaces startedRides in tests that must not depend on how fast
+	// the machine is.
+	rides time.Duration
 }
 
 // Host is the process host. It is safe for concurrent use.
@@ -70,6 +74,7 @@ type Host struct {
 	log         *slog.Logger
 	trace       func(string)
 	passing     func(string)
+	rides       time.Duration
 
 	// mu guards what follows. It is held for map accesses only, also by the
 	// committer in onCommit, so nothing may block under it.
@@ -109,10 +114,13 @@ func New(o Options) (*Host, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.rides == 0 {
+		o.rides = startedRides
+	}
 	h := &Host{
 		live: o.Live, hands: o.Hands, policy: o.Policy, workspaces: o.Workspaces, key: o.RedactionKey,
 		isolation: o.Isolation, unavailable: o.Unavailable, lookup: o.Lookup, log: o.Log,
-		trace: o.trace, passing: o.passing,
+		trace: o.trace, passing: o.passing, rides: o.rides,
 		owners: map[ulid.ULID]*owner{}, invocations: map[*Invocation]struct{}{}, reopened: make(chan struct{}),
 	}
 	h.ctx, h.stop = context.WithCancel(context.Background())

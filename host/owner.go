@@ -34,6 +34,10 @@ type owner struct {
 	// released and its directory deleted.
 	running, timedOut, ended, gone chan struct{}
 
+	// heard is closed once the caller of the spawn has its answer. The
+	// directory is deleted after that: nobody waits for the disk.
+	heard chan struct{}
+
 	// mu guards what follows. It is held for moments, also by the committer
 	// in onCommit: nothing blocks under it. The one act done under it is go,
 	// a message to a socket: so a cancel is told of only before go is sent, in
@@ -42,6 +46,7 @@ type owner struct {
 	queue   []*order // requested signals in the order of the ledger
 	urgent  []urgent // endings that could not be recorded first
 	noGo    string   // why go must not be sent; empty: it may
+	went    bool     // go was sent
 	kill    string   // cause of a KILL that is wanted; empty: none
 	release string   // why to release once ended; empty: somebody holds the handle
 	grace   int64    // of the newest stop, ns
@@ -89,7 +94,7 @@ func (h *Host) newOwner(id ulid.ULID, scope event.Scope, tier event.Tier, orders
 	return &owner{
 		h: h, id: id, scope: scope, tier: tier, orders: orders,
 		wake: make(chan struct{}, 1), running: make(chan struct{}), timedOut: make(chan struct{}),
-		ended: make(chan struct{}), gone: make(chan struct{}), acted: map[uint64]*order{},
+		ended: make(chan struct{}), gone: make(chan struct{}), heard: make(chan struct{}), acted: map[uint64]*order{},
 	}
 }
 
@@ -138,6 +143,7 @@ func (o *owner) sendGo(ctx context.Context, decided *ledger.Receipt) (whyNot str
 		return "caller-gone", nil
 	}
 	o.h.acted("go")
+	o.went = true
 	o.notices = o.child.Notices() // before go: no exit can be missed
 	return "", o.child.Go(decided)
 }
@@ -201,14 +207,15 @@ func (o *owner) poke() {
 	}
 }
 
-// forbidGo keeps go from being sent, if it has not been. The committer calls
-// it for cancels.
-func (o *owner) forbidGo(reason string) {
+// forbidGo keeps go from being sent, and tells whether it did: it is false if
+// go was sent before. The committer calls it for cancels.
+func (o *owner) forbidGo(reason string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.noGo == "" {
 		o.noGo = reason
 	}
+	return !o.went
 }
 
 // stopping takes the grace of a stop from its event.

@@ -168,6 +168,7 @@ func (p *Process) OSPid(c Caller) (uint32, error) {
 	if pid == 0 {
 		return 0, errorf(Unknown, "the program's pid could not be read")
 	}
+	p.o.h.told("pid")
 	return pid, nil
 }
 

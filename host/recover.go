@@ -152,6 +152,7 @@ func (r *recovery) settleAll(ctx context.Context, handles []*projector.Handle, f
 func (r *recovery) take(handle *projector.Handle) *owner {
 	o := r.h.newOwner(handle.ID, handle.Scope(), handle.Tier, handle.Orders)
 	o.adopted = true
+	close(o.heard) // nobody waits for it
 	if projector.Ephemeral(handle.Tier) {
 		o.release = "recovered" // its instance is gone
 	}

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/astrid-os/processledger/internal/crashpoint"
 	"github.com/astrid-os/processledger/ledger"
@@ -23,6 +24,7 @@ func (h *Host) Spawn(ctx context.Context, c Caller, r Request) (*Result, error) 
 		h.told("%v", CodeOf(err))
 		return nil, err
 	}
+	defer closeOnce(o.heard)
 	result, err := o.result(ctx)
 	if err != nil {
 		h.told("%v", CodeOf(err))
@@ -38,6 +40,7 @@ func (h *Host) Spawn(ctx context.Context, c Caller, r Request) (*Result, error) 
 func (h *Host) SpawnBackground(ctx context.Context, c Caller, r Request) (*Process, error) {
 	o, err := h.spawn(ctx, c, &r, event.TierBackground)
 	if err == nil {
+		defer closeOnce(o.heard)
 		err = o.startedOr()
 	}
 	if err != nil {
@@ -121,6 +124,7 @@ func (h *Host) prepare(p *plan) <-chan prepared {
 // ledger holds it, the spawn is aborted.
 func (o *owner) runUndecided(ready <-chan prepared) {
 	defer o.finish()
+	closeOnce(o.heard)
 	if ready != nil {
 		o.child = (<-ready).child
 	}
@@ -171,6 +175,10 @@ func (o *owner) result(ctx context.Context) (*Result, error) {
 	case <-o.timedOut:
 		return nil, errorf(WaitTimeout, "it ran longer than the principal's max_timeout")
 	case <-ctx.Done():
+		if o.forbidGo("caller-gone") {
+			o.awaitAbort()
+			return nil, errorf(Cancelled, "the call was cancelled; nothing ran")
+		}
 		o.abandoned()
 		return nil, errorf(Cancelled, "the call was cancelled")
 	}
@@ -186,6 +194,18 @@ func (o *owner) result(ctx context.Context) (*Result, error) {
 		return nil, errorf(WaitTimeout, "it ran longer than the principal's max_timeout")
 	}
 	return &Result{Stdout: o.outcome.stdout, Stderr: o.outcome.stderr, Exit: *o.outcome.exit}, nil
+}
+
+// awaitAbort waits until it is recorded that nothing ran, for a bounded time: a
+// caller who was cancelled is not to wait for a full disk.
+func (o *owner) awaitAbort() {
+	bound := time.NewTimer(2 * time.Second)
+	defer bound.Stop()
+	select {
+	case <-o.ended:
+	case <-o.gone:
+	case <-bound.C:
+	}
 }
 
 // abandoned is for a sync spawn that nobody waits for any more. Where a cancel

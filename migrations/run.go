@@ -249,8 +249,8 @@ func backUp(dir string, s step, name string) ([]string, error) {
 	if err := copyInto(dir, tmp, touched); err != nil {
 		return nil, err
 	}
-	// A crash here leaves a backup that is called .tmp: the next Run throws it
-	// away and makes it again.
+	// A crash here leaves a whole backup that is still called .tmp: the next
+	// Run makes it again all the same.
 	crashpoint.Here("migration.backup-copied")
 	return touched, renameDurably(tmp, final)
 }
@@ -271,6 +271,9 @@ func copyInto(dir, dst string, paths []string) error {
 		if err := copyTree(filepath.Join(dir, p), to); err != nil {
 			return err
 		}
+		// A crash here leaves part of a backup, called .tmp: the next Run
+		// throws it away and begins again.
+		crashpoint.Here("migration.backup-copying")
 		if err := syncDir(filepath.Dir(to)); err != nil {
 			return err
 		}

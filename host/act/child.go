@@ -57,7 +57,7 @@ func newNotices() chan Notice { return make(chan Notice, maxNotices) }
 const (
 	endBound    = 10 * time.Second // for its end, after it was told or killed
 	answerBound = 10 * time.Second // for an answer, which needs microseconds
-	reapBound   = time.Second      // for init to reap a program whose shim was killed
+	reapBound   = 5 * time.Second  // for init to reap a program whose shim was killed: some inits poll
 )
 
 // Child is one shim and its program. All methods may be called concurrently.
@@ -213,12 +213,10 @@ func mergeIdentity(known *event.Identity, read shim.Identity) {
 // for proof that the shim, and with it the program, is dead, and then looks at
 // what was written.
 func (c *Child) afterlife() {
-	if c.isReleased() || c.shim.wait(0) != nil {
-		return // Close was called: this end let go, not the shim
+	program, letGo := c.held()
+	if letGo || c.shim.wait(0) != nil {
+		return // this end let go, not the shim
 	}
-	c.mu.Lock()
-	program := c.program
-	c.mu.Unlock()
 	if program != nil {
 		if program.wait(0) != nil {
 			return
@@ -305,10 +303,12 @@ func (c *Child) ask(m *shim.Message) (*shim.Message, error) {
 	}
 }
 
-func (c *Child) isReleased() bool {
+// held returns the program's pidfd, nil if none is known, and whether this end
+// has let go of the child by Close or Abandon.
+func (c *Child) held() (program *pidfd, letGo bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.released
+	return c.program, c.released || c.abandoned
 }
 
 // Close lets go of the child without touching it: the shim sees what it would

@@ -25,6 +25,13 @@ import (
 var shimBinary, crashing string
 
 func TestMain(m *testing.M) {
+	if role := os.Getenv("ACT_TEST_ROLE"); role != "" {
+		os.Exit(roles[role]())
+	}
+	if dir := os.Getenv("ACT_TEST_SHIMS"); dir != "" { // a part run as another user
+		shimBinary, crashing = filepath.Join(dir, "astrid-shim"), filepath.Join(dir, "astrid-shim-crashing")
+		os.Exit(m.Run())
+	}
 	dir, err := os.MkdirTemp("", "act-test-")
 	if err == nil {
 		err = os.Chmod(dir, 0o755) // the unprivileged part runs it too
@@ -82,20 +89,25 @@ type house struct {
 // the end that no process is left over.
 func newHouse(t testing.TB, mode string) *house {
 	t.Helper()
+	return newHouseIn(t, mode, t.TempDir())
+}
+
+func newHouseIn(t testing.TB, mode, dir string) *house {
+	t.Helper()
 	if mode == IsolationPIDNS {
 		needNamespaces(t)
 	}
-	h := &house{t: t, dir: t.TempDir(), mode: mode, nonce: "ACT_TEST_NONCE=" + newID().String()}
-	l, err := ledger.Open(filepath.Join(h.dir, "ledger"), ledger.Options{Fold: noFold{}})
+	h := &house{t: t, dir: dir, mode: mode, nonce: "ACT_TEST_NONCE=" + newID().String()}
+	l, err := ledger.Open(t.TempDir(), ledger.Options{Fold: noFold{}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.ledger = l
 	h.open()
 	t.Cleanup(func() {
+		h.nobodyLeft()
 		h.hands.Close()
 		l.Close()
-		h.nobodyLeft()
 	})
 	return h
 }
@@ -139,19 +151,48 @@ func both(t *testing.T, test func(t *testing.T, h *house)) {
 	}
 }
 
-// nobodyLeft waits until no process carries the house's nonce.
+// nobodyLeft waits until no program carries the house's nonce and no shim holds
+// a lock. Whoever is left is an error, and ended.
 func (h *house) nobodyLeft() {
 	h.t.Helper()
-	for end := time.Now().Add(bound); ; time.Sleep(5 * time.Millisecond) {
-		left := processesWith(h.nonce)
-		if len(left) == 0 {
+	for end := time.Now().Add(bound / 4); ; time.Sleep(5 * time.Millisecond) {
+		programs, shims := processesWith(h.nonce), h.held()
+		if len(programs)+len(shims) == 0 {
 			return
 		}
 		if time.Now().After(end) {
-			h.t.Errorf("processes left over: %v", left)
+			h.t.Errorf("left over: programs %v, shims of %v", programs, shims)
+			for _, f := range shims {
+				h.hands.Kill(h.commit(f.ID, &event.OrphanEnded{Reason: "test"}), f)
+			}
 			return
 		}
 	}
+}
+
+// held finds directories with a living shim.
+func (h *house) held() (held []Found) {
+	h.t.Helper()
+	found, err := h.hands.Scan()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, f := range found {
+		if f.LockHeld || !f.Dead {
+			held = append(held, f)
+		}
+	}
+	return held
+}
+
+// look is Scan for one child.
+func (h *house) look(id ulid.ULID) Found {
+	h.t.Helper()
+	f, err := h.hands.Look(id)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return f
 }
 
 // processesWith finds processes by a string in their environment.

@@ -22,6 +22,13 @@
 // `exit` and leaves. Every step is a file in the process directory, so that a
 // daemon that starts later knows what happened without anybody's memory.
 //
+// # The weaker mode
+//
+// Without a namespace the shim is a subreaper and finds its tree by walking
+// /proc. What that does not give: if the shim itself is killed, the program dies
+// with it (by its parent-death signal), but descendants of the program live on,
+// and nobody holds them any more. In a namespace the kernel ends them.
+//
 // # What may import it
 //
 // host/act and the three-line main in host/shim/astrid-shim: messages of this

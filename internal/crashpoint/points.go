@@ -5,7 +5,7 @@ import "slices"
 // Points lists every crash point of the program. A call of Here with a name
 // that is not listed, a name listed twice, and a name without a call are test
 // failures.
-var Points = slices.Concat(ledgerPoints, migrationPoints, shimPoints, hostPoints, recoveryPoints)
+var Points = slices.Concat(ledgerPoints, shimPoints, hostPoints, recoveryPoints, migrationPoints)
 
 // ledgerPoints are passed by whoever writes the ledger.
 var ledgerPoints = []Point{
@@ -77,6 +77,7 @@ var recoveryPoints = []Point{
 var migrationPoints = []Point{
 	{"migration.begin", Migration, "a data directory as it was, or a new one that is empty"},
 	{"migration.noted", Migration, "the note of the step; the next run makes the backup and applies it"},
+	{"migration.backup-copying", Migration, "part of a backup under a temporary name, which the next run makes again"},
 	{"migration.backup-copied", Migration, "a backup under a temporary name, which the next run makes again"},
 	{"migration.backed-up", Migration, "note and complete backup; the next run applies the step"},
 	{"migration.applied", Migration, "the step's work under the old layout's number; the next run applies the step again"},
