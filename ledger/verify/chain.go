@@ -67,7 +67,10 @@ func (c *segmentCheck) compare() {
 	switch {
 	case c.o.NewState == nil || c.opening == nil:
 	case c.replayed:
-		if got := c.state.Encode(); !bytes.Equal(got, c.opening) {
+		got, err := encode(c.state)
+		if err != nil {
+			c.found(ClassState, c.next, "%v", err)
+		} else if !bytes.Equal(got, c.opening) {
 			c.found(ClassState, c.next, "the opening state (%d bytes) is not what the events before give (%d bytes): they differ at byte %d", len(c.opening), len(got), difference(got, c.opening))
 		}
 	case c.before != nil:
@@ -87,13 +90,10 @@ func (c *segmentCheck) restore() {
 		opening = nil
 	}
 	var again []byte
-	err := guard(func() error {
-		err := c.state.Restore(opening)
-		if err == nil {
-			again = c.state.Encode()
-		}
-		return err
-	})
+	err := guard(func() error { return c.state.Restore(opening) })
+	if err == nil {
+		again, err = encode(c.state)
+	}
 	switch {
 	case err != nil:
 		c.found(ClassState, c.next, "the opening state cannot be read: %v", err)
@@ -112,6 +112,15 @@ func difference(a, b []byte) int {
 		}
 	}
 	return n
+}
+
+// encode returns the state's bytes.
+func encode(s State) (b []byte, err error) {
+	err = guard(func() error {
+		b = s.Encode()
+		return nil
+	})
+	return b, err
 }
 
 // guard makes a panic of the projection an error.
