@@ -60,12 +60,7 @@ func big(t *testing.T, dir string) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// What the file was grown by beyond its last page only takes time to copy.
-	path := segments(t, dir)[0]
-	_, _, high := metaOf(read(t, path))
-	if err := os.Truncate(path, int64(high*pageSize)); err != nil {
-		t.Fatal(err)
-	}
+	trim(t, segments(t, dir)[0])
 }
 
 // blank is a fold without a state.
@@ -197,6 +192,19 @@ func metaOf(b []byte) (txid, freelist, high uint64) {
 		}
 	}
 	return txid, freelist, high
+}
+
+// trim cuts off what a file was grown by beyond its last page: it means nothing
+// and only takes time to copy.
+func trim(t testing.TB, path string) {
+	t.Helper()
+	if os.Getpagesize() != pageSize {
+		return
+	}
+	_, _, high := metaOf(read(t, path))
+	if err := os.Truncate(path, int64(high*pageSize)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // inUse tells whether a page is not in the freelist.
