@@ -78,6 +78,25 @@ func (w *world) killShim(f act.Found) {
 	w.until("the shim is dead", func() bool { return unix.Kill(int(f.Shim.PID), 0) == unix.ESRCH })
 }
 
+// stopShim has a shim stand still, in every thread.
+func (w *world) stopShim(f act.Found) {
+	w.t.Helper()
+	if err := unix.Kill(int(f.Shim.PID), unix.SIGSTOP); err != nil {
+		w.t.Fatal(err)
+	}
+	w.until("the shim stands still", func() bool {
+		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", f.Shim.PID))
+		for _, path := range tasks {
+			b, rerr := os.ReadFile(path)
+			_, rest, _ := strings.Cut(string(b), ") ")
+			if rerr != nil || !strings.HasPrefix(rest, "T") {
+				return false
+			}
+		}
+		return err == nil && len(tasks) > 0
+	})
+}
+
 // exitWritten waits for the exit record of a directory, while no daemon looks.
 func (w *world) exitWritten(id ulid.ULID) {
 	w.t.Helper()
@@ -129,9 +148,7 @@ func TestRecoveryTable(t *testing.T) {
 		},
 		"decided-silent-shim": func(t *testing.T, w *world) {
 			free := w.held("before-go", w.script("true"))
-			if err := unix.Kill(int(w.only().Shim.PID), unix.SIGSTOP); err != nil {
-				t.Fatal(err)
-			}
+			w.stopShim(w.only())
 			w.leave(free)
 		},
 		"decided-failed": func(t *testing.T, w *world) {
@@ -161,10 +178,7 @@ func TestRecoveryTable(t *testing.T) {
 			w.abandon()
 		},
 		"started-silent-shim": func(t *testing.T, w *world) {
-			f := running(w, stays)
-			if err := unix.Kill(int(f.Shim.PID), unix.SIGSTOP); err != nil {
-				t.Fatal(err)
-			}
+			w.stopShim(running(w, stays))
 			w.abandon()
 		},
 		"started-exited": func(t *testing.T, w *world) {
