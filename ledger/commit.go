@@ -106,11 +106,12 @@ func (c *committer) ready() error {
 	if err := c.checkSpace(0); err != nil {
 		return err
 	}
+	before := c.head
 	if err := c.rollIfDue(); err != nil {
 		return err
 	}
 	c.batch.Reset(c.head.Seq + 1)
-	return c.recordStep()
+	return c.recordStep(before)
 }
 
 // runClosures runs the closures of a batch and collects their events. cut is
@@ -301,14 +302,16 @@ func (c *committer) now() Header {
 const maxStep = 1e9
 
 // recordStep appends a clock.stepped event if the wall clock stepped since the
-// last event. It goes ahead of the batch in a commit of its own, so that every
-// closure finds it in the fold's tip.
-func (c *committer) recordStep() error {
+// event before, which is the last one ahead of a segment.opened that this batch
+// has brought about: that one has the stepped clock already. It goes ahead of
+// the batch in a commit of its own, so that every closure finds it in the
+// fold's tip.
+func (c *committer) recordStep(before Header) error {
 	now := c.now()
-	if c.head.Seq == 0 || now.BootID != c.head.BootID {
+	if before.Seq == 0 || now.BootID != before.BootID {
 		return nil
 	}
-	delta := (now.Wall - c.head.Wall) - (now.Boottime - c.head.Boottime)
+	delta := (now.Wall - before.Wall) - (now.Boottime - before.Boottime)
 	if -maxStep <= delta && delta <= maxStep {
 		return nil
 	}

@@ -341,7 +341,7 @@ func (r *Runner) lost(l *leash, in *instance, caller host.Caller, err error) hos
 		end.Detail = fmt.Sprintf("%v; %v", context.Cause(l.soft), errNoReturn)
 	}
 	r.opts.Log.Warn("an instance is given up", "capsule", caller.Capsule, "principal", caller.Principal,
-		"instance", caller.Instance, "call_id", caller.CallID, "outcome", end.Outcome, "reason", end.Detail)
+		"instance", caller.Instance, "call_id", caller.CallID, "outcome", end.Outcome, "reason", end.Detail, "error", err)
 	return end
 }
 
