@@ -63,6 +63,14 @@ func goBuild(out, pkg string, flags ...string) {
 	}
 }
 
+// modes are the isolations that this machine allows; each is tested.
+func modes() []string {
+	if isolation == act.IsolationNone {
+		return []string{isolation}
+	}
+	return []string{isolation, act.IsolationNone}
+}
+
 // alice and bob call from instances of two capsules.
 var (
 	alice = Caller{Principal: "alice", Capsule: "builder", Instance: "i-1", CallID: "call-1"}
@@ -79,6 +87,7 @@ type world struct {
 	passing func(string)
 	rides   time.Duration
 	shim    string
+	mode    string // isolation
 
 	live    *projector.Live
 	hands   *act.Hands
@@ -95,7 +104,7 @@ type world struct {
 // ends.
 func newWorld(t *testing.T, change ...func(*world)) *world {
 	t.Helper()
-	w := &world{t: t, data: t.TempDir(), witness: t.TempDir(), shim: shimBinary, config: policy.DefaultConfig()}
+	w := &world{t: t, data: t.TempDir(), witness: t.TempDir(), shim: shimBinary, mode: isolation, config: policy.DefaultConfig()}
 	for _, c := range change {
 		c(w)
 	}
@@ -111,8 +120,8 @@ func (w *world) open() event.RecoveryFinished {
 	if w.live, err = projector.Open(filepath.Join(w.data, "ledger"), w.ledger); err != nil {
 		w.t.Fatal(err)
 	}
-	w.record(event.Scope{Actor: hostActor}, &event.DaemonStarted{Version: "test", Isolation: isolation})
-	if w.hands, err = act.New(w.live.Ledger(), act.Options{Dir: w.data, Shim: w.shim, Isolation: isolation, Log: testLog(w.t)}); err != nil {
+	w.record(event.Scope{Actor: hostActor}, &event.DaemonStarted{Version: "test", Isolation: w.mode})
+	if w.hands, err = act.New(w.live.Ledger(), act.Options{Dir: w.data, Shim: w.shim, Isolation: w.mode, Log: testLog(w.t)}); err != nil {
 		w.t.Fatal(err)
 	}
 	gate := policy.NewGate()
@@ -127,7 +136,7 @@ func (w *world) open() event.RecoveryFinished {
 	}
 	w.host, err = New(Options{
 		Live: w.live, Hands: w.hands, Policy: rules, Workspaces: filepath.Join(w.data, "workspaces"),
-		RedactionKey: []byte("a key of the tests"), Isolation: isolation, Log: testLog(w.t),
+		RedactionKey: []byte("a key of the tests"), Isolation: w.mode, Log: testLog(w.t),
 		trace: w.trace, rides: w.rides, passing: func(p string) {
 			if w.passing != nil {
 				w.passing(p)
