@@ -35,11 +35,7 @@ func (l *Ledger) CopyNewest(ctx context.Context, w io.Writer) (info CopyInfo, er
 
 // snapshot writes the newest segment as of the last commit.
 func (l *Ledger) snapshot(w io.Writer) (info CopyInfo, err error) {
-	o, _, err := l.shelf.at(l.last())
-	if err != nil {
-		return info, err
-	}
-	seg, err := l.shelf.take(o)
+	o, seg, err := l.shelf.take(l.last())
 	if err != nil {
 		return info, err
 	}

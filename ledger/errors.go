@@ -34,8 +34,8 @@ var (
 	// the ledger goes on once there is space.
 	ErrNoSpace = errors.New("no space for the ledger; free some on its disk")
 
-	// ErrTooLarge: an event is longer than event.MaxEncoded. Nothing of the
-	// request was appended.
+	// ErrTooLarge: an event is longer than event.MaxEncoded, or the events of
+	// one request are longer than 4 MiB. Nothing of the request was appended.
 	ErrTooLarge = errors.New("the event is too large")
 
 	// ErrMalformed: a closure returned an event that is nil, has no body, or

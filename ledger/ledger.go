@@ -163,9 +163,10 @@ func (n *news) close() {
 
 // newest is the segment that takes appends, as the committer knows it.
 type newest struct {
-	seg     *segment.Segment // nil: sealed, or failed
-	path    string
-	ordinal uint64
-	first   uint64
-	sealed  bool // the next segment has to be made
+	seg      *segment.Segment // nil: sealed, or failed
+	path     string
+	ordinal  uint64
+	first    uint64
+	sealed   bool // the next segment has to be made
+	salvaged bool // the file is a salvaged one to which nothing was appended yet
 }

@@ -87,15 +87,16 @@ func (c *committer) openNewest(f segment.File) error {
 			return err
 		}
 	}
-	c.l.shelf.add(f.First, f.Path, nil)
 	if err := c.load(); err != nil {
 		return err
 	}
+	c.show()
 	if c.newest.sealed {
 		// A writer died while it rolled over.
+		c.l.shelf.add(f.First, f.Path, nil)
 		return c.rollIfDue()
 	}
-	return c.attach()
+	return c.attach(false)
 }
 
 // peek reads what a segment says of itself.
@@ -107,22 +108,36 @@ func peek(path string) (segment.Meta, error) {
 	return s.Meta(), s.Close()
 }
 
-// attach opens the newest segment for appending.
-func (c *committer) attach() error {
-	if err := os.Chmod(c.newest.path, 0o600); err != nil {
+// attach opens the newest segment for appending. known tells whether readers
+// know it already.
+func (c *committer) attach(known bool) (err error) {
+	if err := os.Chmod(c.newest.path, newestMode); err != nil {
 		return err
 	}
-	seg, err := segment.OpenNewest(c.newest.path, c.l.o.SegmentBytes)
-	if err != nil {
-		return err
+	if known {
+		return c.l.shelf.replace(c.openNewestFile)
 	}
+	seg, err := c.openNewestFile()
+	if err == nil {
+		c.l.shelf.add(c.newest.first, c.newest.path, seg)
+	}
+	return err
+}
+
+func (c *committer) openNewestFile() (seg *segment.Segment, err error) {
+	seg, err = segment.OpenNewest(c.newest.path, c.l.o.SegmentBytes)
 	c.newest.seg = seg
-	return c.l.shelf.replace(seg)
+	return seg, err
+}
+
+// show makes the events up to head visible to readers.
+func (c *committer) show() {
+	c.l.durable.Store(c.head.Seq)
+	c.l.news.tell()
 }
 
 // load restores the fold from the newest segment's opening state and replays
-// its events, checking each. It sets head to the last one and makes all of
-// them visible.
+// its events, checking each. It sets head to the last one.
 func (c *committer) load() error {
 	seg, err := segment.OpenRead(c.newest.path, segment.Scan)
 	if err != nil {
@@ -154,8 +169,6 @@ func (c *committer) replay(seg *segment.Segment) error {
 		return fmt.Errorf("replay of %s: %w", seg.Path(), err)
 	}
 	c.ids.last = c.head.ID
-	c.l.durable.Store(c.head.Seq)
-	c.l.news.tell()
 	return nil
 }
 

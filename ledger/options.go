@@ -6,7 +6,6 @@ import (
 	"log/slog"
 
 	"github.com/astrid-os/processledger/ledger/event"
-	"github.com/astrid-os/processledger/ledger/segment"
 )
 
 // Defaults of [Options].
@@ -47,8 +46,9 @@ type Options struct {
 	// Log gets what an operator should know; nil means nowhere.
 	Log *slog.Logger
 
-	// appendBatch stands in for the append of a batch in tests of failure.
-	appendBatch func(*segment.Segment, *segment.Batch) error
+	// around stands around each write that must not fail, in tests of what
+	// follows when it does: "append", "seal", "create".
+	around func(step string, write func() error) error
 
 	// freeBytes stands in for the question to the file system in tests.
 	freeBytes func(dir string) (int64, error)
@@ -72,8 +72,8 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if o.appendBatch == nil {
-		o.appendBatch = (*segment.Segment).Append
+	if o.around == nil {
+		o.around = func(_ string, write func() error) error { return write() }
 	}
 	if o.freeBytes == nil {
 		o.freeBytes = freeBytes

@@ -97,11 +97,7 @@ func (r *reader) get(seq uint64) (raw RawEvent, err error) {
 
 // with calls fn with the segment that holds seq.
 func (r *reader) with(seq uint64, fn func(*segment.Segment) error) error {
-	o, _, err := r.shelf.at(seq)
-	if err != nil {
-		return err
-	}
-	seg, err := r.shelf.take(o)
+	o, seg, err := r.shelf.take(seq)
 	if err != nil {
 		return err
 	}

@@ -18,8 +18,12 @@ const (
 	reasonSalvaged = "salvaged"
 )
 
-// sealedMode lets the auditors' group read what is never written again.
-const sealedMode = 0o640
+// Modes of segment files: the auditors' group may read what is never written
+// again.
+const (
+	newestMode = 0o600
+	sealedMode = 0o640
+)
 
 // rollIfDue begins the next segment if the newest is full, or was sealed
 // before. It runs with nothing in flight.
@@ -56,13 +60,14 @@ func (c *committer) seal() error {
 	// A crash here leaves a sealed newest segment without a successor: open
 	// replays it and begins the next, as would have come here.
 	crashpoint.Here("ledger.roll.sealed")
-	return c.l.shelf.replace(nil)
+	return c.l.shelf.replace(nil) // readers open it for reading from now on
 }
 
 func (c *committer) writeSeal() error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	if err := c.newest.seg.Seal(c.head.Seq); err != nil {
+	err := c.l.o.around("seal", func() error { return c.newest.seg.Seal(c.head.Seq) })
+	if err != nil {
 		return c.fail(fmt.Errorf("seal after event %d: %w", c.head.Seq, err))
 	}
 	return nil
@@ -105,14 +110,13 @@ func (c *committer) begin(state []byte, ordinal uint64, opened *event.SegmentOpe
 	}
 	c.newest = newest{path: path, ordinal: ordinal, first: h.Seq}
 	if err == nil {
-		c.newest.seg, err = segment.OpenNewest(path, c.l.o.SegmentBytes)
+		err = c.attach(false)
 	}
 	if err != nil {
 		// Whether the name is on disk is unknown, and a crash could take
 		// whatever would be appended to this file.
 		return c.fail(fmt.Errorf("new segment %s: %w", path, err))
 	}
-	c.l.shelf.add(h.Seq, path, c.newest.seg)
 	c.ids.last = h.ID
 	c.publish([]*event.Event{e})
 	return nil
@@ -137,7 +141,10 @@ func (c *committer) build(m segment.Meta, state []byte) (path string, named bool
 		err = b.Finish()
 	}
 	if err == nil {
-		named, err = b.Commit()
+		err = c.l.o.around("create", func() (err error) {
+			named, err = b.Commit()
+			return err
+		})
 	}
 	if err != nil && !named {
 		err = errors.Join(err, b.Discard())

@@ -15,24 +15,42 @@ func (c *committer) reopen() error {
 	if c.l.queue.failure() == nil {
 		return nil
 	}
-	// The handle that failed goes; readers open the file for reading, and see
-	// no more of it than was acknowledged.
+	if err := c.goOn(); err != nil {
+		return fmt.Errorf("reopen: %w", err)
+	}
+	c.l.o.Log.Info("the ledger goes on in a new segment", "segment", c.newest.path, "last", c.head.Seq)
+	return nil
+}
+
+func (c *committer) goOn() error {
+	// The handle that failed goes. Readers get one for reading, which stays
+	// with the old file, and see no more of that than was acknowledged. A
+	// segment that failed while it was made is not known to readers yet.
+	known := c.l.shelf.endsWith(c.newest.first)
+	if known {
+		err := c.l.shelf.replace(func() (*segment.Segment, error) {
+			return segment.OpenRead(c.newest.path, segment.Random)
+		})
+		if err != nil {
+			return err
+		}
+	} else if err := closeSegment(c.newest.seg); err != nil {
+		return err
+	}
 	c.newest.seg = nil
-	if err := c.l.shelf.release(c.newest.first); err != nil {
-		return fmt.Errorf("reopen: %w", err)
+	if !c.newest.salvaged {
+		if err := c.salvage(); err != nil {
+			return err
+		}
 	}
-	if err := c.salvage(); err != nil {
-		return fmt.Errorf("reopen: %w", err)
-	}
-	c.l.shelf.put(c.newest.first, c.newest.path)
 	if err := c.load(); err != nil {
-		return fmt.Errorf("reopen: %w", err)
+		return err
 	}
-	if err := c.attach(); err != nil {
-		return fmt.Errorf("reopen: %w", err)
+	if err := c.attach(known); err != nil {
+		return err
 	}
 	c.l.queue.mend()
-	c.l.o.Log.Info("the ledger goes on in a new segment", "segment", c.newest.path, "last", c.head.Seq)
+	c.show()
 	return nil
 }
 
@@ -73,7 +91,7 @@ func (c *committer) salvage() error {
 		err = errors.Join(err, b.Discard())
 	}
 	if err == nil {
-		c.newest.sealed = false
+		c.newest.sealed, c.newest.salvaged = false, true
 	}
 	return noSpace(err)
 }
@@ -99,7 +117,7 @@ func (c *committer) fill(b *segment.Builder, old *segment.Segment, state []byte)
 	if err != nil {
 		return err
 	}
-	if last.Seq < c.head.Seq || last.Seq < c.newest.first {
+	if last.Seq < c.mustHold() {
 		// Acknowledged events are gone. No program may decide to go on
 		// without them.
 		return fmt.Errorf("event %d was acknowledged and does not verify: %w", last.Seq+1, damage)
@@ -121,6 +139,11 @@ func (c *committer) fill(b *segment.Builder, old *segment.Segment, state []byte)
 	}
 	return b.Add(&c.batch)
 }
+
+// mustHold returns the last seq that the newest segment holds for certain: of
+// the last event that was acknowledged, as far as this process knows, and of
+// the event that the segment was made with.
+func (c *committer) mustHold() uint64 { return max(c.l.durable.Load(), c.newest.first) }
 
 // copyVerified copies records until one does not verify. It returns the header
 // of the last one copied, and what was wrong with the one after it: nil at the
@@ -150,7 +173,7 @@ func (c *committer) copyVerified(b *segment.Builder, old *segment.Segment) (last
 			return last, damage, err
 		}
 	}
-	if damage == nil && last.Seq < c.head.Seq {
+	if damage == nil && last.Seq < c.mustHold() {
 		damage = &GapError{Path: old.Path(), Want: last.Seq + 1}
 	}
 	return last, damage, nil

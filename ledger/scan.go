@@ -94,7 +94,7 @@ func (s *scan) chunk(from, to uint64) ([]RawEvent, error) {
 	if s.own != nil {
 		return s.own.Read(from, to)
 	}
-	seg, err := s.shelf.take(o)
+	o, seg, err := s.shelf.take(from)
 	if err != nil {
 		return nil, err
 	}

@@ -36,13 +36,14 @@ type slot struct {
 	first uint64
 	path  string
 
-	opening sync.Mutex // held by whoever opens the file; taken before shelf.mu
+	// opening is held by whoever opens the file; it is taken before shelf.mu.
+	opening sync.Mutex
 
-	// Guarded by shelf.mu.
+	// Guarded by shelf.mu; gone changes only under opening as well.
 	seg    *segment.Segment
 	refs   int
 	pinned bool
-	gone   bool   // the handle goes when the last user does: another takes its place
+	gone   bool   // another slot has taken its place; the last user closes seg
 	used   uint64 // shelf.uses at the last take
 }
 
@@ -56,43 +57,56 @@ func (s *shelf) firstSeq() uint64 {
 	return s.slots[0].first
 }
 
-// add puts a segment on the shelf, as its newest. seg may be nil for one that
-// is opened when asked for.
+// add puts a segment on the shelf, as its newest. seg is nil for one that is
+// opened when asked for.
 func (s *shelf) add(first uint64, path string, seg *segment.Segment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.slots = append(s.slots, &slot{first: first, path: path, seg: seg, pinned: seg != nil})
 }
 
-// replace takes the newest segment's handle away, and puts seg in its place if
-// that is not nil; otherwise the file is opened for reading when asked for.
-// Reads that run keep the old handle, which the last of them closes.
-func (s *shelf) replace(seg *segment.Segment) error {
+// replace takes the newest segment's handle away: reads that run keep it, and
+// the last of them closes it. Then it calls open and puts what that returns in
+// its place; until then, whoever wants to read the segment waits. With a nil
+// open, or after an error of it, the file is opened for reading when asked for.
+func (s *shelf) replace(open func() (*segment.Segment, error)) error {
+	fresh := &slot{}
+	fresh.opening.Lock()
+	defer fresh.opening.Unlock()
+	old, err := s.exchange(fresh)
+	if err != nil {
+		return err
+	}
+	var seg *segment.Segment
+	if err = closeSegment(old); err == nil && open != nil {
+		seg, err = open()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fresh.seg, fresh.pinned = seg, seg != nil
+	return err
+}
+
+// exchange puts fresh, whose opening the caller holds, in the place of the
+// newest segment's slot. It returns the old handle if nobody uses it.
+func (s *shelf) exchange(fresh *slot) (*segment.Segment, error) {
 	s.mu.Lock()
 	old := s.slots[len(s.slots)-1]
-	s.slots[len(s.slots)-1] = &slot{first: old.first, path: old.path, seg: seg, pinned: seg != nil}
-	old.pinned, old.gone = false, true
-	toClose := old.takeIfUnused()
 	s.mu.Unlock()
-	return closeSegment(toClose)
-}
-
-// release lets go of the handle of the newest segment if that begins at first;
-// readers open the file again.
-func (s *shelf) release(first uint64) error {
-	if !s.endsWith(first) {
-		return nil
+	old.opening.Lock() // nobody is half-way through opening it
+	defer old.opening.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrClosed
 	}
-	return s.replace(nil)
+	fresh.first, fresh.path, fresh.pinned = old.first, old.path, true
+	s.slots[len(s.slots)-1] = fresh
+	old.pinned, old.gone = false, true
+	return old.takeIfUnused(), nil
 }
 
-// put makes sure that the newest segment is the one that begins at first.
-func (s *shelf) put(first uint64, path string) {
-	if !s.endsWith(first) {
-		s.add(first, path, nil)
-	}
-}
-
+// endsWith tells whether the newest segment begins at first.
 func (s *shelf) endsWith(first uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -143,42 +157,63 @@ func (s *shelf) firsts() []uint64 {
 	return all
 }
 
-// take returns an open handle of o for single reads; give gives it back.
-func (s *shelf) take(o *slot) (*segment.Segment, error) {
+// take returns an open handle of the segment that holds seq, for single reads;
+// give gives it back.
+func (s *shelf) take(seq uint64) (*slot, *segment.Segment, error) {
+	for {
+		o, _, err := s.at(seq)
+		if err != nil {
+			return nil, nil, err
+		}
+		seg, err := s.takeSlot(o)
+		if seg != nil || err != nil {
+			return o, seg, err
+		}
+		// Another slot has taken the place of o in between.
+	}
+}
+
+// takeSlot returns nil if the slot is gone.
+func (s *shelf) takeSlot(o *slot) (*segment.Segment, error) {
 	if seg, err := s.takeOpen(o); seg != nil || err != nil {
 		return seg, err
 	}
 	o.opening.Lock()
 	defer o.opening.Unlock()
-	if seg, err := s.takeOpen(o); seg != nil || err != nil {
-		return seg, err // somebody else opened it meanwhile
+	if seg, err := s.takeOpen(o); seg != nil || err != nil || o.gone {
+		return seg, err
 	}
 	seg, err := s.open(o, segment.Random)
 	if err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.closed {
-		s.mu.Unlock()
 		return nil, errors.Join(ErrClosed, seg.Close())
 	}
 	o.seg = seg
-	s.mu.Unlock()
-	return s.takeOpen(o)
+	return s.use(o), nil
 }
 
+// takeOpen is takeSlot for a handle that is open, nil otherwise.
 func (s *shelf) takeOpen(o *slot) (*segment.Segment, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, ErrClosed
 	}
-	if o.seg == nil {
+	if o.seg == nil || o.gone {
 		return nil, nil
 	}
+	return s.use(o), nil
+}
+
+// use counts a user of an open handle. The caller holds mu.
+func (s *shelf) use(o *slot) *segment.Segment {
 	s.uses++
 	o.refs, o.used = o.refs+1, s.uses
-	return o.seg, nil
+	return o.seg
 }
 
 // give gives back a handle that take returned, and closes the one that was

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // lockTimeout bounds the wait for bbolt's own lock on a segment file. The
@@ -17,6 +18,9 @@ const lockTimeout = 5 * time.Second
 // allocSize is the step by which the newest segment's file grows: bbolt's own
 // default. Each step costs one more flush.
 const allocSize = 16 << 20
+
+// minSize is less than any bbolt file has: two pages for its own meta data.
+const minSize = 2 * 4096
 
 // Segment is an open segment file. Its methods may be called from several
 // goroutines, but Append and Seal from one at a time.
@@ -73,9 +77,11 @@ func OpenRead(path string, a Access) (*Segment, error) {
 }
 
 func open(path string, readOnly bool, o *bolt.Options) (*Segment, error) {
-	// bbolt would make the file, with the ledger's events nowhere in it.
-	if _, err := os.Stat(path); err != nil {
+	// bbolt would make a file that is not there, and write to an empty one.
+	if fi, err := os.Stat(path); err != nil {
 		return nil, err
+	} else if fi.Size() < minSize {
+		return nil, &CorruptError{Path: path, Err: fmt.Errorf("%d bytes are too few for a segment", fi.Size())}
 	}
 	s := &Segment{path: path, readOnly: readOnly}
 	err := guard(path, 0, func() (err error) {
@@ -93,7 +99,7 @@ func open(path string, readOnly bool, o *bolt.Options) (*Segment, error) {
 
 // openError tells damage from other trouble.
 func openError(path string, err error) error {
-	for _, damage := range []error{bolt.ErrInvalid, bolt.ErrVersionMismatch, bolt.ErrChecksum} {
+	for _, damage := range []error{bolterrors.ErrInvalid, bolterrors.ErrVersionMismatch, bolterrors.ErrChecksum} {
 		if errors.Is(err, damage) {
 			return &CorruptError{Path: path, Err: err}
 		}

@@ -1,0 +1,492 @@
+package segment
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/oklog/ulid/v2"
+	bolt "go.etcd.io/bbolt"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var testLedger = ulid.MustParse("01JABCDEFGHJKMNPQRSTVWXYZ0")
+
+// bytesOf is what the tests store under seq.
+func bytesOf(seq uint64) []byte {
+	return bytes.Repeat([]byte(fmt.Sprintf("<%d>", seq)), int(seq%50)+1)
+}
+
+// batchOf returns the records from seq first to seq last.
+func batchOf(t testing.TB, first, last uint64) *Batch {
+	t.Helper()
+	b := &Batch{}
+	b.Reset(first)
+	for seq := first; seq <= last; seq++ {
+		if err := b.AddRecord(Record{Seq: seq, Prev: seq / 2, Bytes: bytesOf(seq)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b
+}
+
+// build makes a segment with the records from seq first to seq last.
+func build(t testing.TB, dir string, first, last uint64, state string) string {
+	t.Helper()
+	b, err := Build(dir, Meta{Ledger: testLedger, Ordinal: 3, First: first}, []byte(state))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(b.Add(batchOf(t, first, last)), b.Finish()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Path()
+}
+
+func closeAll(t testing.TB, s *Segment) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func checkRecords(t testing.TB, got []Record, first uint64) {
+	t.Helper()
+	for i, r := range got {
+		seq := first + uint64(i)
+		if r.Seq != seq || r.Prev != seq/2 || !bytes.Equal(r.Bytes, bytesOf(seq)) {
+			t.Fatalf("record %d is %d, prev %d, %q", seq, r.Seq, r.Prev, r.Bytes)
+		}
+	}
+}
+
+func TestLifeOfASegment(t *testing.T) {
+	dir := t.TempDir()
+	path := build(t, dir, 100, 100, "the state")
+	s, err := OpenNewest(path, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seq := uint64(101); seq <= 3000; seq += 29 {
+		if err := s.Append(batchOf(t, seq, seq+28)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Seal(3000); err != nil {
+		t.Fatal(err)
+	}
+	wantIs(t, s.Append(batchOf(t, 3001, 3001)), ErrSealed)
+	closeAll(t, s)
+	_, err = OpenNewest(path, 1<<20)
+	wantIs(t, err, ErrSealed)
+	for _, access := range []Access{Random, Scan} {
+		s, err := OpenRead(path, access)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkSealed(t, s)
+		closeAll(t, s)
+	}
+}
+
+func checkSealed(t *testing.T, s *Segment) {
+	t.Helper()
+	want := Meta{Layout: Layout, Ledger: testLedger, Ordinal: 3, First: 100, Sealed: true, Last: 3000, StateSHA256: sha256.Sum256([]byte("the state"))}
+	if s.Meta() != want {
+		t.Errorf("meta is %+v, want %+v", s.Meta(), want)
+	}
+	if state, err := s.State(); err != nil || string(state) != "the state" {
+		t.Errorf("state is %q, %v", state, err)
+	}
+	if last, err := s.Last(); err != nil || last != 3000 {
+		t.Errorf("last is %d, %v", last, err)
+	}
+	reads := 0
+	for from := uint64(100); from <= 3000; reads++ {
+		got, err := s.Read(from, 3000)
+		if err != nil || len(got) == 0 {
+			t.Fatalf("%d records from %d on, %v", len(got), from, err)
+		}
+		checkRecords(t, got, from)
+		from += uint64(len(got))
+	}
+	if reads < 2 {
+		t.Error("one read took everything")
+	}
+	if got, err := s.Read(200, 210); err != nil || len(got) != 11 {
+		t.Errorf("%d records of 11, %v", len(got), err)
+	}
+	_, err := s.Read(2999, 3001)
+	wantIs(t, err, ErrGap)
+	_, err = s.Get(99)
+	wantIs(t, err, ErrNotFound)
+	r, err := s.Get(2000)
+	if err != nil {
+		t.Error(err)
+	}
+	checkRecords(t, []Record{r}, 2000)
+	wantIs(t, s.Append(batchOf(t, 3001, 3001)), ErrReadOnly)
+	wantIs(t, s.Seal(3000), ErrReadOnly)
+}
+
+func wantIs(t testing.TB, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("got %v, want %v", err, want)
+	}
+}
+
+// TestKeptBytesStay holds that what a read returned is not touched by later
+// reads, appends or the closing of the file.
+func TestKeptBytesStay(t *testing.T) {
+	path := build(t, t.TempDir(), 1, 2000, "")
+	s, err := OpenNewest(path, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []Record
+	for from := uint64(1); from <= 2000; {
+		got, err := s.Read(from, 2000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, got...)
+		from += uint64(len(got))
+		if err := s.Append(batchOf(t, 2000+from, 2000+from)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closeAll(t, s)
+	checkRecords(t, all, 1)
+}
+
+func TestListAndLeftovers(t *testing.T) {
+	dir := t.TempDir()
+	build(t, dir, 900, 900, "")
+	build(t, dir, 1, 5, "")
+	for _, name := range []string{"00000000000000000007.seg.tmp", "copy-1.tmp", "7.seg", "0000000000000000000x.seg",
+		"00000000000000000000.seg", "99999999999999999999.seg", "00000000000000000001.seg.abandoned.1"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files, err := List(dir)
+	if err != nil || len(files) != 2 || files[0] != (File{Path(dir, 1), 1}) || files[1] != (File{Path(dir, 900), 900}) {
+		t.Errorf("%v, %v", files, err)
+	}
+	if removed, err := RemoveLeftovers(dir); err != nil || len(removed) != 2 {
+		t.Errorf("removed %v, %v", removed, err)
+	}
+	if again, err := RemoveLeftovers(dir); err != nil || len(again) != 0 {
+		t.Errorf("removed again: %v, %v", again, err)
+	}
+}
+
+// TestSetAside holds that a file is marked once, that the mark is the file's
+// and not the name's, and that it survives another file in its place.
+func TestSetAside(t *testing.T) {
+	dir := t.TempDir()
+	path := build(t, dir, 1, 3, "old")
+	is(t, path, false)
+	first, err := SetAside(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	is(t, path, true)
+	if again, err := SetAside(path); err != nil || again != first {
+		t.Errorf("set aside again as %q, %v", again, err)
+	}
+	build(t, dir, 1, 3, "new")
+	is(t, path, false)
+	second, err := SetAside(path)
+	if err != nil || second == first {
+		t.Errorf("the second file is set aside as %q, %v", second, err)
+	}
+	for name, state := range map[string]string{first: "old", second: "new"} {
+		s, err := OpenRead(name, Random)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.State(); err != nil || string(got) != state {
+			t.Errorf("%s has the state %q, %v", name, got, err)
+		}
+		closeAll(t, s)
+	}
+}
+
+func is(t *testing.T, path string, want bool) {
+	t.Helper()
+	if got, err := IsAbandoned(path); err != nil || got != want {
+		t.Errorf("abandoned: %t, %v; want %t", got, err, want)
+	}
+}
+
+// TestMetaDamage has one value of the meta bucket wrong at a time.
+func TestMetaDamage(t *testing.T) {
+	for _, c := range []struct {
+		key, value string
+		want       error
+	}{
+		{"layout", "2", ErrNewerLayout}, {"layout", "x", ErrCorrupt}, {"ledger", "?", ErrCorrupt},
+		{"ordinal", "-1", ErrCorrupt}, {"first", "", ErrCorrupt}, {"state-sha256", "00", ErrCorrupt},
+		{"state-sha256", "zz", ErrCorrupt}, {"sealed", "x", ErrCorrupt},
+	} {
+		path := build(t, t.TempDir(), 1, 3, "")
+		edit(t, path, func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Put([]byte(c.key), []byte(c.value)) })
+		_, err := OpenRead(path, Random)
+		if !errors.Is(err, c.want) {
+			t.Errorf("%s %q: %v, want %v", c.key, c.value, err, c.want)
+		}
+	}
+	for _, bucket := range [][]byte{bucketMeta, bucketState, bucketEvents} {
+		path := build(t, t.TempDir(), 1, 3, "")
+		edit(t, path, func(tx *bolt.Tx) error { return tx.DeleteBucket(bucket) })
+		_, err := OpenRead(path, Random)
+		wantIs(t, err, ErrCorrupt)
+	}
+}
+
+func edit(t testing.TB, path string, fn func(*bolt.Tx) error) {
+	t.Helper()
+	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(db.Update(fn), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRecordDamage has records go missing, move, change and turn up.
+func TestRecordDamage(t *testing.T) {
+	key := func(seq uint64) []byte { k := seqKey(seq); return k[:] }
+	cases := []struct {
+		name  string
+		do    func(*bolt.Bucket) error
+		seq   uint64
+		want  error
+		first uint64 // records before the damage
+	}{
+		{"missing", func(b *bolt.Bucket) error { return b.Delete(key(5)) }, 5, ErrGap, 4},
+		{"moved", func(b *bolt.Bucket) error { return b.Put(key(5), bytes.Clone(b.Get(key(6)))) }, 5, ErrCorrupt, 4},
+		{"short", func(b *bolt.Bucket) error { return b.Put(key(5), []byte("short")) }, 5, ErrCorrupt, 4},
+		{"empty", func(b *bolt.Bucket) error { return b.Put(key(1), nil) }, 1, ErrCorrupt, 0},
+		{"prev changed", func(b *bolt.Bucket) error {
+			v := bytes.Clone(b.Get(key(9)))
+			v[4]++
+			return b.Put(key(9), v)
+		}, 9, ErrCorrupt, 8},
+		{"stray key", func(b *bolt.Bucket) error { return b.Put(append(key(7), 'x'), []byte("?")) }, 8, ErrCorrupt, 7},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			path := build(t, t.TempDir(), 1, 10, "")
+			edit(t, path, func(tx *bolt.Tx) error { return c.do(tx.Bucket(bucketEvents)) })
+			s, err := OpenRead(path, Random)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer closeAll(t, s)
+			got, err := s.Read(1, 10)
+			wantIs(t, err, c.want)
+			checkRecords(t, got, 1)
+			var corrupt *CorruptError
+			var gap *GapError
+			switch {
+			case errors.As(err, &corrupt) && corrupt.Seq != c.seq, errors.As(err, &gap) && gap.Want != c.seq, uint64(len(got)) != c.first:
+				t.Errorf("%d records and %v; want %d and event %d named", len(got), err, c.first, c.seq)
+			}
+		})
+	}
+}
+
+func TestStateDamage(t *testing.T) {
+	path := build(t, t.TempDir(), 1, 10, "state")
+	edit(t, path, func(tx *bolt.Tx) error { return tx.Bucket(bucketState).Put(keyOpening, []byte("other")) })
+	s, err := OpenRead(path, Random)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(t, s)
+	_, err = s.State()
+	wantIs(t, err, ErrCorrupt)
+}
+
+// TestFlippedBytes holds that whatever byte of a file changes, a reader gets
+// the right records or an error, never wrong ones and never a crash.
+func TestFlippedBytes(t *testing.T) {
+	path := build(t, t.TempDir(), 1, 400, "state")
+	sound, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rnd := rand.New(rand.NewPCG(1, 2))
+	seen := 0
+	for range 300 {
+		file := bytes.Clone(sound)
+		file[rnd.IntN(len(file))] ^= byte(1 + rnd.IntN(255))
+		if err := os.WriteFile(path, file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if readAll(t, path) != nil {
+			seen++
+		}
+	}
+	if seen == 0 {
+		t.Error("no change was seen")
+	}
+	t.Logf("%d of 300 changes were seen; the others lie in unused space", seen)
+	if err := os.WriteFile(path, sound[:len(sound)/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if readAll(t, path) == nil {
+		t.Error("half of a file reads like all of it")
+	}
+}
+
+// readAll reads everything and checks what it gets.
+func readAll(t *testing.T, path string) error {
+	t.Helper()
+	s, err := OpenRead(path, Random)
+	if err != nil {
+		return err
+	}
+	defer closeAll(t, s)
+	last, err := s.Last()
+	if err != nil {
+		return err
+	}
+	if _, err := s.State(); err != nil {
+		return err
+	}
+	for from := uint64(1); from <= last; {
+		got, err := s.Read(from, last)
+		checkRecords(t, got, from)
+		if err != nil {
+			return err
+		}
+		from += uint64(len(got))
+	}
+	if last != 400 {
+		return fmt.Errorf("last is %d", last)
+	}
+	return nil
+}
+
+func TestSnapshotIsASegment(t *testing.T) {
+	dir := t.TempDir()
+	s, err := OpenNewest(build(t, dir, 1, 50, "state"), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(t, s)
+	v, err := s.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Append(batchOf(t, 51, 60)); err != nil {
+		t.Fatal(err)
+	}
+	var copied bytes.Buffer
+	n, err := v.WriteTo(&copied)
+	last, err2 := v.Last()
+	if err := errors.Join(err, err2, v.Close()); err != nil || n != int64(copied.Len()) || last != 50 {
+		t.Errorf("%d bytes up to %d, %v", n, last, err)
+	}
+	path := filepath.Join(t.TempDir(), "copy")
+	if err := os.WriteFile(path, copied.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := OpenRead(path, Scan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(t, c)
+	if last, err := c.Last(); err != nil || last != 50 {
+		t.Errorf("the copy ends at %d, %v", last, err)
+	}
+}
+
+// TestDiscardLeavesNothing holds that a segment that was given up is gone.
+func TestDiscardLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	b, err := Build(dir, Meta{Ledger: testLedger, Ordinal: 1, First: 1}, nil)
+	if err == nil {
+		err = b.Discard()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+		t.Errorf("%v, %v", entries, err)
+	}
+}
+
+func TestBatch(t *testing.T) {
+	b := batchOf(t, 5, 9)
+	if b.Len() != 5 || b.Last() != 9 {
+		t.Errorf("%d records up to %d", b.Len(), b.Last())
+	}
+	wantNext := b.AddRecord(Record{Seq: 11})
+	if wantNext == nil {
+		t.Error("a record was taken out of order")
+	}
+	bad := errors.New("no")
+	_, err := b.Add(0, func(buf []byte) ([]byte, error) { return append(buf, "half"...), bad })
+	wantIs(t, err, bad)
+	size := b.Size()
+	b.Truncate(9)
+	if b.Size() != size {
+		t.Error("truncated to more than there is")
+	}
+	b.Truncate(2)
+	if b.Last() != 6 {
+		t.Errorf("last is %d", b.Last())
+	}
+	b.Truncate(0)
+	if b.Len() != 0 || b.Size() != 0 {
+		t.Error("not empty")
+	}
+}
+
+// FuzzOpenFrame holds that no bytes make the frame decoder panic, and that what
+// it accepts is exactly what closeFrame writes.
+func FuzzOpenFrame(f *testing.F) {
+	for seq := range uint64(5) {
+		b := batchOf(f, seq+1, seq+1)
+		f.Add(seq+1, b.buf)
+	}
+	f.Add(uint64(0), []byte{})
+	f.Add(uint64(1)<<63, make([]byte, frameHeader))
+	f.Fuzz(func(t *testing.T, seq uint64, frame []byte) {
+		r, err := openFrame(seq, frame)
+		if err != nil {
+			return
+		}
+		again := append(make([]byte, frameHeader), r.Bytes...)
+		closeFrame(r.Seq, r.Prev, again)
+		if r.Seq != seq || !bytes.Equal(again, frame) {
+			t.Errorf("%x reads as %+v, which is written as %x", frame, r, again)
+		}
+		if len(frame) > 0 {
+			frame[len(frame)-1] ^= 1
+			if _, err := openFrame(seq, frame); err == nil {
+				t.Error("a changed frame verifies")
+			}
+			frame[len(frame)-1] ^= 1
+		}
+		if _, err := openFrame(seq+1, frame); err == nil {
+			t.Error("a frame verifies under another seq")
+		}
+	})
+}

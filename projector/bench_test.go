@@ -1,0 +1,222 @@
+package projector
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/astrid-os/processledger/ledger"
+	"github.com/astrid-os/processledger/ledger/event"
+)
+
+// million is a history of n events as a busy daemon writes them: full lives of
+// processes of 20 principals in 5 capsules, 200 of them overlapping, every
+// tenth spawn refused, every fifth process signalled.
+func million(n int) *history {
+	const overlap = 200
+	h := &history{events: make([]*event.Event, 0, n+16)}
+	var live []event.Scope
+	for i := 0; len(h.events) < n; i++ {
+		sc := event.Scope{
+			Principal: fmt.Sprintf("agent-%02d", i%20), Capsule: fmt.Sprintf("capsule-%d", i%5),
+			Instance: fmt.Sprintf("01J000000000000000000%05d", i%100), CallID: fmt.Sprintf("call-%d", i/4),
+			Handle: testID(uint64(1_700_000_000_000+i), byte(i)), Actor: event.Actor{Kind: event.ActorGuest},
+		}
+		h.add(sc, &event.SpawnRequested{
+			Tier: event.Tier(1 + i%2), Command: "git", Args: []string{"fetch", "--depth", "1", "origin"}, ArgsCount: 4,
+			Cwd: "src", EnvKeys: []string{"HOME", "GOCACHE", "GIT_DIR", "CI", "TERM", "EDITOR"}, Label: "git fetch",
+		})
+		if i%10 == 9 {
+			h.add(sc, &event.SpawnDecided{Outcome: event.OutcomeRefused, Code: "quota", Rule: "quota: principal"})
+			continue
+		}
+		d := granted()
+		d.Quotas = []event.QuotaSeen{{Scope: "principal:" + sc.Principal, Used: 3, Cap: 8}, {Scope: "capsule:" + sc.Capsule, Used: 3, Cap: 8}}
+		h.add(sc, d)
+		id := event.Identity{PID: uint32(i), StartTicks: 99, PidfsHandle: make([]byte, 8), PidNamespace: 4026531836}
+		h.add(sc, &event.ProcessStarted{
+			Program: id, Shim: id, Isolation: "pidns",
+			Executable:  event.File{Path: "/usr/bin/git", Device: 1, Inode: 2, SHA256: make([]byte, 32)},
+			StartedWall: 1_700_000_000e9, StartedBoot: 5e12,
+		})
+		live = append(live, sc)
+		if len(live) < overlap {
+			continue
+		}
+		old := live[0]
+		live = live[1:]
+		if i%5 == 0 {
+			r := h.add(old, &event.SignalRequested{Signal: 15, Target: event.TargetTree, Cause: "signal"})
+			h.add(old, &event.SignalSent{Request: r.Seq, Signal: 15, Delivered: true})
+		}
+		h.add(old, &event.ProcessExited{
+			Exit: code(0), Cause: "self", UserNano: 1e6, SystemNano: 1e6, MaxRSSKiB: 9000,
+			Stdout: event.StreamSummary{Bytes: 100, SHA256: make([]byte, 32)}, Stderr: event.StreamSummary{SHA256: make([]byte, 32)},
+			EndedWall: 1_700_000_001e9, EndedBoot: 5e12,
+		})
+		h.add(old, &event.HandleReleased{Reason: "dropped"})
+	}
+	return h
+}
+
+func reportEvents(b *testing.B, perOp int) {
+	b.ReportMetric(float64(perOp)*float64(b.N)/b.Elapsed().Seconds(), "ev/s")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkApply replays a million decoded events.
+func BenchmarkApply(b *testing.B) {
+	h := million(1_000_000)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		h.applied(b)
+	}
+	reportEvents(b, len(h.events))
+}
+
+// BenchmarkDecodeApply replays a million events from their stored bytes.
+func BenchmarkDecodeApply(b *testing.B) {
+	h := million(1_000_000)
+	stored := make([][]byte, len(h.events))
+	for i, e := range h.events {
+		stored[i] = event.Encode(e)
+	}
+	n := len(h.events)
+	h = nil
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		s := New()
+		for _, raw := range stored {
+			e, err := event.Decode(raw)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := s.Apply(e); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	reportEvents(b, n)
+}
+
+// BenchmarkReplayLedger replays a million events from segment files, as an
+// auditor does who starts from the first.
+func BenchmarkReplayLedger(b *testing.B) {
+	dir := filepath.Join(b.TempDir(), "ledger")
+	n := fill(b, dir, million(1_000_000))
+	l, err := Open(dir, ledger.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	want := l.Snapshot().Encode()
+	b.ResetTimer()
+	for range b.N {
+		s := New()
+		for e, err := range l.Ledger().Events(context.Background(), 1, 0) {
+			if err == nil {
+				err = s.Apply(e)
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+		if !bytes.Equal(s.Encode(), want) {
+			b.Fatal("another state")
+		}
+	}
+	reportEvents(b, n)
+}
+
+// BenchmarkOpen opens a ledger whose newest segment is nearly full: the worst
+// start. The metric is what a daemon waits for.
+func BenchmarkOpen(b *testing.B) {
+	dir := filepath.Join(b.TempDir(), "ledger")
+	fill(b, dir, million(ledger.DefaultSegmentEvents-2000))
+	b.ResetTimer()
+	for range b.N {
+		l, err := Open(dir, ledger.Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		if err := l.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+}
+
+// fill commits a history through a Live, a thousand events at a time, and
+// returns how many events the ledger holds then.
+func fill(b *testing.B, dir string, h *history) int {
+	b.Helper()
+	l, err := Open(dir, ledger.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	// The ledger's own events shift the seqs that a signal.sent refers to.
+	requests := map[uint64]*event.SignalSent{}
+	for _, e := range h.events {
+		if sent, ok := e.Body.(*event.SignalSent); ok {
+			requests[sent.Request] = sent
+		}
+	}
+	for part := range slices.Chunk(h.events, 1000) {
+		_, err := l.Decide(context.Background(), func(_ *State, next ledger.Header) ([]*event.Event, error) {
+			for i, e := range part {
+				if sent := requests[e.Seq]; sent != nil && e.Kind() == event.KindSignalRequested {
+					sent.Request = next.Seq + uint64(i)
+				}
+			}
+			return part, nil
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	_, last := l.Ledger().Bounds()
+	if err := l.Close(); err != nil {
+		b.Fatal(err)
+	}
+	return int(last)
+}
+
+// BenchmarkClone copies a state of 1,000 handles, which is what a refused
+// transition costs.
+func BenchmarkClone(b *testing.B) {
+	s := crowd(1000).applied(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Clone()
+	}
+}
+
+// BenchmarkEncode encodes a state of 1,000 handles, which is what a new segment
+// costs.
+func BenchmarkEncode(b *testing.B) {
+	s := crowd(1000).applied(b)
+	b.SetBytes(int64(len(s.Encode())))
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Encode()
+	}
+}
+
+// crowd is a history that leaves n processes living.
+func crowd(n int) *history {
+	var h history
+	for i := range n {
+		sc := scopeOf(byte(i))
+		sc.Handle = testID(uint64(i+1), byte(i))
+		h.add(sc, &event.SpawnRequested{Tier: event.TierBackground, Command: "sleep"})
+		h.add(sc, granted())
+		h.add(sc, &event.ProcessStarted{Program: event.Identity{PID: 1, PidfsHandle: make([]byte, 8)}, StartedWall: 1})
+	}
+	return &h
+}

@@ -1,0 +1,348 @@
+package projector
+
+import (
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/astrid-os/processledger/ledger/event"
+)
+
+// The encoding of a state is protobuf wire format. A state has exactly one
+// encoding: fields in ascending order, zero values left out, lists sorted as
+// the comments say. Decode accepts nothing else, so the bytes can be hashed
+// and compared. What follows from the rest (counters, the index of calls, what
+// remains of a cancel) is not in it.
+//
+//	State       1 format  2 seq  3 order time  4 boot id  5 Run  6 Handle*(by id)
+//	            7 Cancel*(by id)  8 Invocation*(by seq)  9 Capsule*(by name)
+//	            10 Policy*(by subject)  11 Totals  12 Refusal*(by code)
+//	Moment      1 seq  2 wall  3 boot  4 boot id
+//	Run         1 started  2 version  3 pid  4 uid  5 isolation  6 recovering
+//	            7 recovered  8 stopped  9 reason
+//	Handle      1 id  2 principal  3 capsule  4 instance  5 call id  6 Actor
+//	            7 tier  8 command  9 label  10 cwd  11 phase  12 Orders
+//	            13 ring bytes  14 isolation  15 requested  16 decided  17 started
+//	            18 adopted  19 ended  20 program  21 shim  22 Exit  23 cause
+//	            24 errno  25 detail  26 witness  27 user ns  28 system ns
+//	            29 max rss KiB  30 after restart  31 Signal*(by seq)
+//	            32 Obligation*(by seq)  33 last seq
+//	Actor       1 kind  2 uid  3 role
+//	Orders      1 lifetime  2 grace  3 orphan
+//	Identity    1 pid  2 start ticks  3 pidfs handle  4 pid namespace
+//	Exit        1 code (zigzag)  2 signal (zigzag); exactly one
+//	Signal      1 seq  2 signal  3 target  4 cause  5 cancel id
+//	Obligation  1 cause  2 reason  3 cancel id  4 grace  5 opened  6 gentle  7 kill
+//	Step        1 requested  2 sent  3 delivered
+//	Cancel      1 id  2 principal  3 capsule  4 Actor  5 call id*  6 reason
+//	            7 requested  8 reached
+//	Invocation  1 started  2 principal  3 capsule  4 instance  5 call id  6 Actor
+//	            7 action
+//	Capsule     1 name  2 loaded  3 version  4 manifest sha256  5 module sha256
+//	            6 module bytes  7 host process*  8 allow persistent
+//	Policy      1 subject  2 changed  3 sha256
+//	Totals      1 … 21, in the order of [Totals.fields]
+//	Refusal     1 code  2 count
+
+// stateFormat is the version of the encoding.
+const stateFormat = 1
+
+// Encode returns the state's canonical bytes: equal states give equal bytes,
+// in every build that reads format 1.
+func (s *State) Encode() []byte {
+	w := &writer{b: make([]byte, 0, 512+512*len(s.handles))}
+	w.uint(1, stateFormat)
+	w.uint(2, s.seq)
+	w.uint(3, s.order)
+	w.id(4, s.bootID)
+	if s.run != nil {
+		w.msg(5, s.run.encode)
+	}
+	for _, h := range s.Handles() {
+		w.msg(6, h.encode)
+	}
+	for _, c := range s.cancelsByID() {
+		w.msg(7, c.encode)
+	}
+	for _, i := range s.invocations {
+		w.msg(8, i.encode)
+	}
+	for _, c := range s.Capsules() {
+		w.msg(9, c.encode)
+	}
+	for _, p := range s.Policies() {
+		w.msg(10, p.encode)
+	}
+	if s.totals != (Totals{}) {
+		w.msg(11, s.totals.encode)
+	}
+	for _, r := range s.Refusals() {
+		w.msg(12, r.encode)
+	}
+	return w.b
+}
+
+// fields lists the totals in the order of their field numbers.
+func (t *Totals) fields() []*uint64 {
+	return []*uint64{
+		&t.Starts, &t.Stops,
+		&t.Requested, &t.Granted, &t.Refused,
+		&t.Started, &t.Adopted,
+		&t.Exited, &t.Aborted, &t.Failed, &t.Lost,
+		&t.Released,
+		&t.SignalsRequested, &t.SignalsSent,
+		&t.Cancels, &t.CancelsFinished,
+		&t.Invocations, &t.InvocationsFinished,
+		&t.StopsRequested, &t.TimersFired, &t.OrphansSeen,
+	}
+}
+
+func (t *Totals) encode(w *writer) {
+	for i, v := range t.fields() {
+		w.uint(protowire.Number(i+1), *v)
+	}
+}
+
+func (r *Refusal) encode(w *writer) {
+	w.str(1, r.Code)
+	w.uint(2, r.Count)
+}
+
+func (m Moment) encode(w *writer) {
+	w.uint(1, m.Seq)
+	w.int(2, m.Wall)
+	w.int(3, m.Boot)
+	w.id(4, m.BootID)
+}
+
+func (r *Run) encode(w *writer) {
+	w.moment(1, r.Started)
+	w.str(2, r.Version)
+	w.uint(3, uint64(r.PID))
+	w.uint(4, uint64(r.UID))
+	w.str(5, r.Isolation)
+	w.bool(6, r.Recovering)
+	w.moment(7, r.Recovered)
+	w.moment(8, r.Stopped)
+	w.str(9, r.Reason)
+}
+
+func (h *Handle) encode(w *writer) {
+	w.id(1, h.ID)
+	w.str(2, h.Principal)
+	w.str(3, h.Capsule)
+	w.str(4, h.Instance)
+	w.str(5, h.CallID)
+	w.actor(6, h.Actor)
+	w.uint(7, uint64(h.Tier))
+	w.str(8, h.Command)
+	w.str(9, h.Label)
+	w.str(10, h.Cwd)
+	w.uint(11, uint64(h.Phase))
+	w.orders(12, h.Orders)
+	w.uint(13, uint64(h.RingBytes))
+	w.str(14, h.Isolation)
+	w.moment(15, h.Requested)
+	w.moment(16, h.Decided)
+	w.moment(17, h.Started)
+	w.moment(18, h.Adopted)
+	w.moment(19, h.Ended)
+	w.identity(20, &h.Program)
+	w.identity(21, &h.Shim)
+	w.exit(22, h.Exit)
+	w.str(23, h.Cause)
+	w.uint(24, uint64(h.Errno))
+	w.str(25, h.Detail)
+	w.exit(26, h.Witness)
+	w.int(27, h.Usage.UserNano)
+	w.int(28, h.Usage.SystemNano)
+	w.uint(29, h.Usage.MaxRSSKiB)
+	w.bool(30, h.AfterRestart)
+	for i := range h.Signals {
+		w.msg(31, h.Signals[i].encode)
+	}
+	for i := range h.Obligations {
+		w.msg(32, h.Obligations[i].encode)
+	}
+	w.uint(33, h.LastSeq)
+}
+
+func (s *Signal) encode(w *writer) {
+	w.uint(1, s.Seq)
+	w.uint(2, uint64(s.Signal))
+	w.uint(3, uint64(s.Target))
+	w.str(4, s.Cause)
+	w.id(5, s.Cancel)
+}
+
+func (o *Obligation) encode(w *writer) {
+	w.str(1, o.Cause)
+	w.str(2, o.Reason)
+	w.id(3, o.Cancel)
+	w.int(4, o.GraceNano)
+	w.moment(5, o.Opened)
+	w.step(6, &o.Gentle)
+	w.step(7, &o.Kill)
+}
+
+func (c *Cancel) encode(w *writer) {
+	w.id(1, c.ID)
+	w.str(2, c.Principal)
+	w.str(3, c.Capsule)
+	w.actor(4, c.Actor)
+	w.strs(5, c.CallIDs)
+	w.str(6, c.Reason)
+	w.moment(7, c.Requested)
+	w.uint(8, uint64(c.Reached))
+}
+
+func (i *Invocation) encode(w *writer) {
+	w.moment(1, i.Started)
+	w.str(2, i.Principal)
+	w.str(3, i.Capsule)
+	w.str(4, i.Instance)
+	w.str(5, i.CallID)
+	w.actor(6, i.Actor)
+	w.str(7, i.Action)
+}
+
+func (c *Capsule) encode(w *writer) {
+	w.str(1, c.Name)
+	w.moment(2, c.Loaded)
+	w.str(3, c.Version)
+	w.bytes(4, c.ManifestSHA256)
+	w.bytes(5, c.ModuleSHA256)
+	w.uint(6, c.ModuleBytes)
+	w.strs(7, c.HostProcess)
+	w.bool(8, c.AllowPersistent)
+}
+
+func (p *Policy) encode(w *writer) {
+	w.str(1, p.Subject)
+	w.moment(2, p.Changed)
+	w.bytes(3, p.SHA256)
+}
+
+// writer appends fields; each method but msg and strs leaves out a zero value.
+type writer struct{ b []byte }
+
+func (w *writer) uint(n protowire.Number, v uint64) {
+	if v != 0 {
+		w.b = protowire.AppendTag(w.b, n, protowire.VarintType)
+		w.b = protowire.AppendVarint(w.b, v)
+	}
+}
+
+func (w *writer) int(n protowire.Number, v int64) { w.uint(n, uint64(v)) }
+
+func (w *writer) bool(n protowire.Number, v bool) { w.uint(n, protowire.EncodeBool(v)) }
+
+func (w *writer) str(n protowire.Number, v string) {
+	if v != "" {
+		w.b = protowire.AppendTag(w.b, n, protowire.BytesType)
+		w.b = protowire.AppendString(w.b, v)
+	}
+}
+
+// strs writes a list: empty members stay in.
+func (w *writer) strs(n protowire.Number, vs []string) {
+	for _, v := range vs {
+		w.b = protowire.AppendTag(w.b, n, protowire.BytesType)
+		w.b = protowire.AppendString(w.b, v)
+	}
+}
+
+func (w *writer) bytes(n protowire.Number, v []byte) {
+	if len(v) != 0 {
+		w.b = protowire.AppendTag(w.b, n, protowire.BytesType)
+		w.b = protowire.AppendBytes(w.b, v)
+	}
+}
+
+func (w *writer) id(n protowire.Number, id [16]byte) {
+	if id != ([16]byte{}) {
+		w.bytes(n, id[:])
+	}
+}
+
+// msg writes a message, an empty one too.
+func (w *writer) msg(n protowire.Number, encode func(*writer)) {
+	var inner writer
+	encode(&inner)
+	w.b = protowire.AppendTag(w.b, n, protowire.BytesType)
+	w.b = protowire.AppendBytes(w.b, inner.b)
+}
+
+func (w *writer) moment(n protowire.Number, m Moment) {
+	if m != (Moment{}) {
+		w.msg(n, m.encode)
+	}
+}
+
+func (w *writer) step(n protowire.Number, st *Step) {
+	if *st == (Step{}) {
+		return
+	}
+	w.msg(n, func(w *writer) {
+		w.uint(1, st.Requested)
+		w.moment(2, st.Sent)
+		w.bool(3, st.Delivered)
+	})
+}
+
+func (w *writer) actor(n protowire.Number, a event.Actor) {
+	if a == (event.Actor{}) {
+		return
+	}
+	w.msg(n, func(w *writer) {
+		w.uint(1, uint64(a.Kind))
+		w.uint(2, uint64(a.UID))
+		w.str(3, a.Role)
+	})
+}
+
+func (w *writer) orders(n protowire.Number, o event.Orders) {
+	if o == (event.Orders{}) {
+		return
+	}
+	w.msg(n, func(w *writer) {
+		w.int(1, o.LifetimeNano)
+		w.int(2, o.GraceNano)
+		w.int(3, o.OrphanNano)
+	})
+}
+
+func (w *writer) identity(n protowire.Number, i *event.Identity) {
+	if i.PID == 0 && i.StartTicks == 0 && len(i.PidfsHandle) == 0 && i.PidNamespace == 0 {
+		return
+	}
+	w.msg(n, func(w *writer) {
+		w.uint(1, uint64(i.PID))
+		w.uint(2, i.StartTicks)
+		w.bytes(3, i.PidfsHandle)
+		w.uint(4, i.PidNamespace)
+	})
+}
+
+// exit writes code or signal also where it is 0.
+func (w *writer) exit(n protowire.Number, e *event.Exit) {
+	if e == nil {
+		return
+	}
+	w.msg(n, func(w *writer) {
+		w.present(1, e.Code)
+		w.present(2, e.Signal)
+	})
+}
+
+func (w *writer) present(n protowire.Number, v *int32) {
+	if v != nil {
+		w.b = protowire.AppendTag(w.b, n, protowire.VarintType)
+		w.b = protowire.AppendVarint(w.b, protowire.EncodeZigZag(int64(*v)))
+	}
+}
+
+// cancelsByID is the order of the encoding.
+func (s *State) cancelsByID() []*Cancel {
+	return sortedBy(s.Cancels(), func(c *Cancel) ulid.ULID { return c.ID })
+}

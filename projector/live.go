@@ -1,0 +1,281 @@
+package projector
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/astrid-os/processledger/ledger"
+	"github.com/astrid-os/processledger/ledger/event"
+)
+
+// Live is the state of an open ledger, and where decisions are taken.
+//
+// It keeps two states. Tip includes the batch that is being written: decisions
+// run on it one after another, so that two requests can never both take the
+// last slot. Committed is what is durable; everybody but a decision reads it.
+type Live struct {
+	ledger *ledger.Ledger
+
+	// tip is committed plus inflight, and nil when it has to be made again.
+	// Invariant: only the goroutine that runs the ledger's Fold and closures
+	// touches tip, inflight and loading; there is one at a time, so no lock.
+	tip *State
+
+	// inflight are the events of accepted closures that Committed has not
+	// been told of, in order.
+	inflight []*event.Event
+
+	// loading is a state that is being replayed and has not come as far as
+	// committed yet; nil otherwise. It keeps readers from seeing a reopened
+	// ledger go through its past again.
+	loading *State
+
+	// mu guards committed. The committer holds it for writing while it applies
+	// one batch, well under a microsecond an event, so that no reader sees
+	// half a batch. View holds it for reading as long as its function runs,
+	// which delays the answers of everything committed meanwhile.
+	mu        sync.RWMutex
+	committed *State
+
+	// hooks are the functions of OnCommit. The slice is replaced, never
+	// changed; hookMu is held only to replace it.
+	hooks  atomic.Pointer[[]func([]*event.Event)]
+	hookMu sync.Mutex
+
+	closure guard
+}
+
+// Open opens the ledger in dir with a new Live as its fold, and replays what
+// stands in it. It blocks for the replay of the newest segment, about a second
+// for a million events, and fails as [ledger.Open] does. o.Fold is ignored.
+func Open(dir string, o ledger.Options) (*Live, error) {
+	l := newLive()
+	o.Fold = (*fold)(l)
+	led, err := ledger.Open(dir, o)
+	if err != nil {
+		return nil, err
+	}
+	l.ledger = led
+	return l, nil
+}
+
+func newLive() *Live { return &Live{committed: New()} }
+
+// Ledger returns the ledger below, for reading. Append through Decide only: a
+// decision that shares its batch with events from elsewhere fails with
+// ErrBypassed.
+func (l *Live) Ledger() *ledger.Ledger { return l.ledger }
+
+// Close closes the ledger; see [ledger.Ledger.Close].
+func (l *Live) Close() error { return l.ledger.Close() }
+
+// Decide runs fn on the tip and commits the events it returns. It blocks until
+// they are durable and returns their receipts, in the order of the events.
+//
+// fn runs alone, in the order of arrival, on a state that includes everything
+// decided before. It must be pure: no I/O, no clock (next has the time), no
+// lock, no call into this Live, and no change of tip; a call into this Live
+// panics, and a panic refuses this one request. Decide fills in the events'
+// headers and Prev. An error of fn appends nothing and is returned as it is;
+// so is a transition that tip does not allow. No events and no error is an
+// empty commit.
+//
+// ctx counts until fn runs; afterwards Decide returns the durable result.
+func (l *Live) Decide(ctx context.Context, fn func(tip *State, next ledger.Header) ([]*event.Event, error)) (*ledger.Commit, error) {
+	l.closure.forbid("Decide")
+	return l.ledger.Submit(ctx, func(next ledger.Header) ([]*event.Event, error) {
+		return l.decide(next, fn)
+	})
+}
+
+// View calls fn with the committed state. fn must be quick, must not change
+// the state, and must not keep it or anything it points to.
+func (l *Live) View(fn func(s *State)) {
+	l.closure.forbid("View")
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	fn(l.committed)
+}
+
+// Snapshot returns a copy of the committed state.
+func (l *Live) Snapshot() *State {
+	l.closure.forbid("Snapshot")
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.committed.Clone()
+}
+
+// OnCommit has fn called with the events of each commit, after they are
+// durable and in the committed state, and before anybody who waits for them is
+// told. It runs in the committer: while it runs nothing commits. It cannot be
+// taken back.
+func (l *Live) OnCommit(fn func(es []*event.Event)) {
+	l.hookMu.Lock()
+	defer l.hookMu.Unlock()
+	var hooks []func([]*event.Event)
+	if old := l.hooks.Load(); old != nil {
+		hooks = slices.Clone(*old)
+	}
+	hooks = append(hooks, fn)
+	l.hooks.Store(&hooks)
+}
+
+// decide runs in the committer.
+func (l *Live) decide(next ledger.Header, fn func(*State, ledger.Header) ([]*event.Event, error)) ([]*event.Event, error) {
+	l.settle()
+	tip := l.remade()
+	if tip.seq+1 != next.Seq {
+		l.tip = nil
+		return nil, fmt.Errorf("decide event %d: %w", next.Seq, ErrBypassed)
+	}
+	l.closure.enter()
+	defer l.closure.leave()
+	es, err := fn(tip, next)
+	if err != nil || len(es) == 0 {
+		return nil, err
+	}
+	// Until all events are in, there is no tip: an error or a panic half-way
+	// has it made again without them.
+	l.tip = nil
+	for i, e := range es {
+		e.Header = ledger.Following(next, i)
+		e.Prev = tip.LastSeq(e.Handle)
+		if err := tip.Apply(e); err != nil {
+			return nil, err
+		}
+	}
+	l.tip = tip
+	l.inflight = append(l.inflight, es...)
+	return es, nil
+}
+
+// remade returns the tip, made again where there is none.
+func (l *Live) remade() *State {
+	if l.tip != nil {
+		return l.tip
+	}
+	l.tip = l.committed.Clone()
+	for _, e := range l.inflight {
+		if err := l.tip.Apply(e); err != nil {
+			panic(fmt.Sprintf("projector: event %d is in flight but does not apply: %v", e.Seq, err))
+		}
+	}
+	return l.tip
+}
+
+// fold is the side of Live that the ledger calls.
+type fold Live
+
+var _ ledger.Fold = (*fold)(nil)
+
+// Restore starts from an opening state. Readers go on seeing what was
+// committed until the replay has come as far.
+func (f *fold) Restore(opening []byte) error {
+	l := (*Live)(f)
+	s := New()
+	if opening != nil {
+		var err error
+		if s, err = Decode(opening); err != nil {
+			return fmt.Errorf("opening state: %w", err)
+		}
+	}
+	l.tip, l.inflight = nil, nil
+	l.closure.forget()
+	l.loading = s
+	l.swapIfCaughtUp()
+	return nil
+}
+
+// Replay takes in one stored event.
+func (f *fold) Replay(e *event.Event) error {
+	l := (*Live)(f)
+	if l.loading != nil {
+		err := l.loading.Apply(e)
+		l.swapIfCaughtUp()
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.committed.Apply(e)
+}
+
+// Encode returns the committed state's bytes. It needs no lock: only the
+// goroutine that calls it changes that state.
+func (f *fold) Encode() []byte {
+	l := (*Live)(f)
+	l.settle()
+	return l.committed.Encode()
+}
+
+// Committed takes in a durable batch, then tells those who asked.
+func (f *fold) Committed(es []*event.Event) {
+	l := (*Live)(f)
+	l.settle()
+	l.advance(es)
+	l.tipTakes(es)
+	if hooks := l.hooks.Load(); hooks != nil {
+		for _, fn := range *hooks {
+			fn(es)
+		}
+	}
+}
+
+// tipTakes settles tip with a durable batch. It holds what is in flight
+// already; what the ledger wrote of its own accord (segment.opened,
+// clock.stepped) comes alone, and tip takes it in now.
+func (l *Live) tipTakes(es []*event.Event) {
+	switch {
+	case l.tip == nil:
+	case len(l.inflight) == 0:
+		for _, e := range es {
+			if l.tip.Apply(e) != nil {
+				l.tip = nil
+				break
+			}
+		}
+	case !slices.Equal(l.inflight, es):
+		l.tip = nil
+	}
+	clear(l.inflight)
+	l.inflight = l.inflight[:0]
+}
+
+// advance applies durable events. They were applied to tip before, so an error
+// here means that memory and disk say different things; nothing good can be
+// decided after that, and a restart replays what is on disk.
+func (l *Live) advance(es []*event.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range es {
+		if err := l.committed.Apply(e); err != nil {
+			panic(fmt.Sprintf("projector: event %d is durable but does not apply: %v", e.Seq, err))
+		}
+	}
+}
+
+// Discard drops the batch in flight, which failed.
+func (f *fold) Discard() {
+	l := (*Live)(f)
+	l.tip, l.inflight = nil, nil
+}
+
+// swapIfCaughtUp shows the loading state once it has what readers have seen.
+func (l *Live) swapIfCaughtUp() {
+	if l.loading.seq >= l.committed.seq {
+		l.settle()
+	}
+}
+
+// settle ends a replay: what was loaded is the committed state, also where the
+// disk holds less than readers have seen.
+func (l *Live) settle() {
+	if l.loading == nil {
+		return
+	}
+	l.mu.Lock()
+	l.committed, l.loading = l.loading, nil
+	l.mu.Unlock()
+}
