@@ -1,7 +1,6 @@
 package demo
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -21,12 +20,16 @@ type site struct {
 	bin       string // astridd, astrid-shim
 	capsules  string // what the daemon serves
 	data      string // the daemon's data directory
-	witness   string // what the programs themselves write
 	config    string // path of the daemon's configuration
 	isolation string // as configured
 
 	client *control.Client
 	daemon *daemon // nil if none runs
+	calls  calls
+
+	programs   []*program  // all that write a witness
+	alice, bob *program    // those that run when the daemon is killed
+	before     *control.Ps // the table just before that
 }
 
 // newSite makes the directory. Its name is short: the path of a unix socket
@@ -45,11 +48,11 @@ func newSite(say *narrator, root, self string) (*site, error) {
 	}
 	s := &site{
 		say: say, self: self, root: root, dir: dir, bin: filepath.Join(dir, "bin"), capsules: filepath.Join(dir, "capsules"),
-		data: filepath.Join(dir, "data"), witness: filepath.Join(dir, "witness"), config: filepath.Join(dir, "astridd.toml"),
+		data: filepath.Join(dir, "data"), config: filepath.Join(dir, "astridd.toml"),
 		isolation: "pidns",
 	}
 	s.client = control.NewClient(filepath.Join(s.data, "control.sock"))
-	for _, d := range []string{s.bin, s.capsules, s.witness} {
+	for _, d := range []string{s.bin, s.capsules} {
 		if err := os.Mkdir(d, 0o755); err != nil {
 			return nil, errors.Join(err, os.RemoveAll(dir))
 		}
@@ -64,11 +67,9 @@ capsules_dir = %q
 shim = %q
 isolation = %q
 
-# bob may have one background process, alice the default number.
-[principal.alice]
-
+# bob may have no background process, alice the default number.
 [principal.bob]
-max_background_processes = 1
+max_background_processes = 0
 `, s.data, s.capsules, filepath.Join(s.bin, "astrid-shim"), s.isolation)
 	return os.WriteFile(s.config, []byte(text), 0o644)
 }
@@ -86,13 +87,4 @@ func (s *site) environment() []string {
 		env = append(env, "CLICOLOR_FORCE=1")
 	}
 	return env
-}
-
-// last is the seq of the newest event.
-func (s *site) last(ctx context.Context) (uint64, error) {
-	st, err := s.client.Status(ctx)
-	if err != nil {
-		return 0, err
-	}
-	return st.Ledger.Last, nil
 }

@@ -15,15 +15,10 @@ func daemonStarted(b *event.DaemonStarted) string {
 		s += ", kernel " + b.Kernel
 	}
 	s += ")"
-	switch b.Isolation {
-	case "":
+	if b.Isolation == "" {
 		return s
-	case "none":
-		return s + "; programs run without isolation (the weaker mode)"
-	case "pidns":
-		return s + "; each program runs in a PID namespace of its own"
 	}
-	return s + "; programs run in " + b.Isolation
+	return s + "; each program runs " + isolation(b.Isolation)
 }
 
 func daemonStopped(b *event.DaemonStopped) string {

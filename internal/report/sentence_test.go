@@ -58,7 +58,7 @@ func aboutProcesses() []event.Body {
 		&event.SpawnFailed{Step: "exec", Errno: 2, Detail: "git is not in PATH"},
 		&event.SpawnFailed{Errno: 212},
 		&event.ProcessStarted{Program: event.Identity{PID: 9}, Isolation: "pidns", Executable: event.File{Path: "/usr/bin/git", SHA256: sum(7)}},
-		&event.ProcessStarted{Program: event.Identity{PID: 9}, Isolation: "none", Executable: event.File{Path: "/w/x.sh"}, Interpreter: &event.File{Path: "/bin/sh"}},
+		&event.ProcessStarted{Program: event.Identity{PID: 9}, Isolation: "userns+pidns+mount", Executable: event.File{Path: "/w/x.sh"}, Interpreter: &event.File{Path: "/bin/sh"}},
 		&event.ProcessAdopted{},
 		&event.ProcessExited{Exit: event.Exit{Code: ptr[int32](0)}, Cause: "self", UserNano: 5e6, Stdout: event.StreamSummary{Bytes: 12}},
 		&event.ProcessExited{Exit: event.Exit{Signal: ptr[int32](9)}, Cause: "owner-lost", RestKilled: 2, CoreDumped: true, AfterRestart: true},

@@ -134,9 +134,21 @@ func (t teller) started(b *event.ProcessStarted) string {
 	return s
 }
 
+// isolation says what "pidns+mount" and the like mean.
 func isolation(s string) string {
-	if said, ok := isolations[s]; ok {
-		return said
+	if s == "none" {
+		return "without isolation (the weaker mode)"
 	}
-	return "isolated by " + s
+	var spaces []string
+	for _, part := range strings.Split(s, "+") {
+		said, ok := namespaces[part]
+		if !ok {
+			return "isolated by " + s
+		}
+		spaces = append(spaces, said)
+	}
+	if len(spaces) == 1 {
+		return "in a " + spaces[0] + " namespace of its own"
+	}
+	return "in " + list(spaces) + " namespaces of its own"
 }

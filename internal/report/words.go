@@ -128,9 +128,8 @@ var (
 		"released":   "because its handle was released",
 		"shutdown":   "because the daemon shut down",
 	}
-	isolations = phrases{
-		"none":  "without isolation (the weaker mode)",
-		"pidns": "in a PID namespace of its own",
+	namespaces = phrases{
+		"pidns": "PID", "userns": "user", "mount": "mount", "netns": "network", "ipcns": "IPC", "utsns": "UTS",
 	}
 	tiers = map[event.Tier]string{
 		event.TierSync:       "and wait for it",

@@ -57,7 +57,7 @@ func TestShell(t *testing.T) {
 
 func TestHumanFigures(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
-		{Duration(0), "0 ns"}, {Duration(850 * time.Microsecond), "850 µs"}, {Duration(12 * time.Millisecond), "12 ms"},
+		{Duration(0), "0 s"}, {Duration(3), "3 ns"}, {Duration(850 * time.Microsecond), "850 µs"}, {Duration(12 * time.Millisecond), "12 ms"},
 		{Duration(5 * time.Second), "5 s"}, {Duration(1240 * time.Millisecond), "1.24 s"}, {Duration(30 * time.Second), "30 s"},
 		{Duration(200 * time.Second), "3m20s"}, {Duration(125 * time.Minute), "2h05m"}, {Duration(72 * time.Hour), "3d00h"}, {Duration(-time.Second), "-1 s"},
 		{Bytes(0), "0 B"}, {Bytes(1023), "1023 B"}, {Bytes(4096), "4.0 KiB"}, {Bytes(3 << 29), "1.5 GiB"},
