@@ -242,6 +242,50 @@ func TestTheLifetimeOrderFiresAlone(t *testing.T) {
 	})
 }
 
+func TestAnOrderThatFiredIsToldToTheNextDaemon(t *testing.T) {
+	h := newHouse(t, IsolationNone)
+	s := h.sh("trap 'echo term' TERM; echo up; while :; do sleep 0.01; done")
+	s.Orders = event.Orders{LifetimeNano: seconds(0.3), GraceNano: seconds(1000)}
+	c := h.start(s)
+	st := h.started(c)
+	h.waitOutput(c, "up")
+	h.reopen()
+	time.Sleep(time.Until(time.Unix(0, st.StartedWall+s.Orders.LifetimeNano)))
+	h.until("the order fired", func() bool {
+		c, err := h.hands.Adopt(t.Context(), s.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.started(c)
+		select {
+		case n := <-c.Notices():
+			return n.Fired != nil && n.Fired.Timer == "lifetime" && n.Fired.DueBoot == st.StartedBoot+s.Orders.LifetimeNano
+		default:
+			c.Close()
+			return false
+		}
+	})
+	c, _ = h.hands.Child(s.ID)
+	if x := h.kill(c); x.Order != "lifetime" || x.Exited.Cause != "kill" {
+		t.Errorf("ended %s", show(Notice{Exited: x}))
+	}
+}
+
+func TestTheShimGoesOnWithALifetimeThatTheDaemonBegan(t *testing.T) {
+	h := newHouse(t, IsolationNone)
+	s := h.sh("trap '' TERM; echo up; while :; do sleep 0.01; done")
+	s.Orders = event.Orders{LifetimeNano: seconds(1000), GraceNano: seconds(0.3)}
+	c := h.start(s)
+	h.started(c)
+	h.waitOutput(c, "up")
+	h.signal(c, int(syscall.SIGTERM), event.TargetTree, "lifetime")
+	h.reopen()
+	h.until("the exit record", func() bool { return h.look(s.ID).Exit != nil })
+	if x := h.look(s.ID).Exit; x.Order != "lifetime" || x.Exited.Cause != "lifetime" || ending(x.Exited.Exit) != "signal 9" {
+		t.Errorf("recorded %+v", x)
+	}
+}
+
 func TestTheShimActsWhenAConnectedDaemonDoesNot(t *testing.T) {
 	h := newHouse(t, IsolationNone)
 	s := h.spec("sleep", "1000")
