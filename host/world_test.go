@@ -98,10 +98,9 @@ type world struct {
 	shim    string
 	mode    string // isolation
 
-	live    *projector.Live
-	hands   *act.Hands
-	host    *Host
-	closers []func()
+	live  *projector.Live
+	hands *act.Hands
+	host  *Host
 
 	mu    sync.Mutex
 	lines []string
