@@ -195,7 +195,8 @@ func (o *owner) finalRelease(reason string) {
 // this handle was the last of, and the release if nobody holds the handle. Then
 // it tells whoever waits.
 func (o *owner) end(out outcome, bodies ...event.Body) {
-	o.unrecorded.Store(true)
+	_, nothingRan := bodies[len(bodies)-1].(*event.SpawnAborted)
+	o.unrecorded.Store(!nothingRan)
 	defer o.unrecorded.Store(false)
 	o.h.recordLate()
 	o.mu.Lock()

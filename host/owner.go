@@ -125,6 +125,7 @@ func (o *owner) run(ctx context.Context, decided *ledger.Receipt, ready <-chan p
 	// A crash here leaves a program that runs, or ran, and a decision without
 	// process.started: recovery takes it in from the shim's files.
 	crashpoint.Here("daemon.spawn.go")
+	o.h.at("after-go")
 	if err != nil {
 		o.h.log.Warn("go was not taken", "handle", o.id, "err", err)
 	}

@@ -269,6 +269,7 @@ func (r *recovery) orphan(ctx context.Context, f act.Found) error {
 	if !f.Go {
 		f = r.awaitDead(ctx, f) // a shim without go leaves by itself
 	}
+	counted := !f.Dead
 	if !f.Dead {
 		f = r.endShim(ctx, f, "no handle of the ledger")
 	}
@@ -285,7 +286,9 @@ func (r *recovery) orphan(ctx context.Context, f act.Found) error {
 	if err := r.h.hands.Trash(receipt, f.ID); err != nil {
 		r.h.log.Warn("a process directory could not be deleted; the next start tries again", "handle", f.ID, "err", err)
 	}
-	r.count(&r.n.Orphans)
+	if !counted {
+		r.count(&r.n.Orphans)
+	}
 	return nil
 }
 
@@ -296,7 +299,9 @@ func (r *recovery) endShim(ctx context.Context, f act.Found, reason string) act.
 		r.h.log.Error("an orphan could not be recorded", "handle", f.ID, "err", err)
 		return f
 	}
+	// A crash here leaves the shim; the next start ends it again.
 	crashpoint.Here("recovery.orphan.found")
+	r.count(&r.n.Orphans)
 	r.h.acted("kill by identity")
 	if err := r.h.hands.Kill(receipt, f); err != nil {
 		r.h.log.Error("an orphan could not be ended", "handle", f.ID, "err", err)
