@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -32,6 +33,14 @@ var crashingShim = sync.OnceValue(func() string {
 })
 
 func TestMain(m *testing.M) {
+	if args := os.Getenv(driverEnv); args != "" {
+		os.Exit(driverMain(args))
+	}
+	flag.Parse()
+	// The tests wait more than they work: most of it for graces to pass.
+	if err := flag.Set("test.parallel", "12"); err != nil {
+		panic(err)
+	}
 	dir, err := os.MkdirTemp("", "host-test-")
 	if err != nil {
 		panic(err)
@@ -89,10 +98,9 @@ type world struct {
 	shim    string
 	mode    string // isolation
 
-	live    *projector.Live
-	hands   *act.Hands
-	host    *Host
-	closers []func()
+	live  *projector.Live
+	hands *act.Hands
+	host  *Host
 
 	mu    sync.Mutex
 	lines []string

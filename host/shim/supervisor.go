@@ -276,7 +276,9 @@ func (s *supervisor) describeStart() *Started {
 func (s *supervisor) run() {
 	s.orders.begin(s.prog.boot)
 	go s.accept()
-	go s.receive(s.conn)
+	if s.conn != nil { // the daemon may have died since it said go
+		go s.receive(s.conn)
+	}
 	s.reap() // it may have ended before we listened for signals of children
 	for !s.advance() {
 		s.alarm.set(s.orders.next(s.conn != nil, s.alone))
