@@ -30,10 +30,10 @@ type app struct {
 }
 
 // doMain runs astridctl with args, without the program's name, and returns its
-// exit code. SIGINT and SIGTERM end it in order.
+// exit code. SIGINT, SIGTERM and SIGHUP end it in order.
 func doMain(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, getenv: os.Getenv, now: time.Now}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	defer a.recoverDamage(&code, debug.SetPanicOnFault(true))
 	cmd := newRoot(a)

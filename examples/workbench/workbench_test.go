@@ -90,8 +90,8 @@ func TestWorkbench(t *testing.T) {
 		}
 	}
 	var second report
-	use(t, w, "alice", "check", `{"dir":"project"}`, &second)
-	if second.OK || second.Created || !strings.Contains(second.Steps[1].Output, "want 42") {
+	use(t, w, "alice", "check", `{"dir":"project","steps":["test"]}`, &second)
+	if second.OK || second.Created || !strings.Contains(second.Steps[0].Output, "want 42") {
 		t.Errorf("check of a broken project: %+v", second)
 	}
 	if second.Git.Present && len(second.Git.Changed) != 1 {

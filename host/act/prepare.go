@@ -52,7 +52,10 @@ func (h *Hands) Prepare(ctx context.Context, s Spec) (*Child, error) {
 		c.discard()
 		return nil, fmt.Errorf("prepare %s: %w", s.ID, err)
 	}
-	h.remember(c)
+	if !h.remember(c) {
+		c.discard()
+		return nil, fmt.Errorf("prepare %s: hands: %w", s.ID, os.ErrClosed)
+	}
 	go c.follow()
 	return c, nil
 }
@@ -241,7 +244,7 @@ func (c *Child) recv(ctx context.Context) (*shim.Message, []int, error) {
 func (c *Child) Abandon() error {
 	c.mu.Lock()
 	went := c.went
-	c.abandoned = true
+	c.abandoned = c.abandoned || !went
 	c.mu.Unlock()
 	if went {
 		return fmt.Errorf("abandon %s: go was sent", c.id)

@@ -120,7 +120,7 @@ func TestEmergencyEndsAndRemembers(t *testing.T) {
 // kill of a shim, and the removal of a directory.
 var acting = map[string]bool{
 	"host/shim.TypeGo": true, "host/shim.TypeSignal": true,
-	"host/act.kill": true, "host/act.remove": true,
+	"host/act.kill": true, "host/act.signal": true, "host/act.remove": true,
 }
 
 // allowedWithoutReceipt are exported functions that reach an act and take no

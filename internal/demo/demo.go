@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
 	"runtime"
+	"syscall"
 
 	"github.com/astrid-os/processledger/internal/ui"
 )
@@ -25,12 +28,19 @@ type Options struct {
 // Run shows the demo. It blocks for about a minute, most of which is building,
 // and removes everything that it made, also when ctx ends it early. An error
 // means that something was not as it has to be.
-func Run(ctx context.Context, o Options) (err error) {
+func Run(ctx context.Context, o Options) error { return run(ctx, o, (*site).steps) }
+
+func run(ctx context.Context, o Options, steps func(*site) []step) (err error) {
 	if runtime.GOOS != "linux" {
 		return ui.Hint(errors.New("the demo needs Linux, where astridd runs programs in namespaces"),
 			"here astridctl reads, replays and verifies copies of a ledger: astridctl log --ledger DIR")
 	}
-	say := &narrator{out: o.Out, err: o.Err, palette: o.Palette}
+	// Where nobody reads any more (astridctl demo | head) Go would end this
+	// process by SIGPIPE, and nothing would be cleaned up.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	say := &narrator{out: &stopping{o.Out, cancel}, err: o.Err, palette: o.Palette}
 	root, err := moduleRoot(ctx)
 	if err != nil {
 		return err
@@ -45,9 +55,9 @@ func Run(ctx context.Context, o Options) (err error) {
 		}
 	}()
 	say.say("This is the Astrid process ledger: capsules run real programs, and every decision and outcome is in a ledger before it takes effect. All of the demo happens in %s, which is removed in the end.", s.dir)
-	for _, step := range s.steps() {
-		if err := ctx.Err(); err != nil {
-			return err
+	for _, step := range steps(s) {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
 		say.begin(step.title, step.shows)
 		if err := step.run(ctx); err != nil {
@@ -55,6 +65,21 @@ func Run(ctx context.Context, o Options) (err error) {
 		}
 	}
 	return s.conclude(ctx)
+}
+
+// stopping is the demo's output: when it cannot be written, the demo ends.
+type stopping struct {
+	w    io.Writer
+	stop context.CancelCauseFunc
+}
+
+// Write implements io.Writer.
+func (s *stopping) Write(b []byte) (int, error) {
+	n, err := s.w.Write(b)
+	if err != nil {
+		s.stop(err)
+	}
+	return n, err
 }
 
 // step is one step of the demo.

@@ -41,11 +41,20 @@ func (p *program) payload() string { return toolCall("run", "sh", "-c", p.script
 
 // toolCall is the payload that has the capsule run a command.
 func toolCall(tool, cmd string, args ...string) string {
-	b, err := json.Marshal(map[string]any{"tool_name": tool, "arguments": map[string]any{"cmd": cmd, "args": args}})
-	if err != nil {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // it is shown to people
+	call := struct {
+		Tool      string `json:"tool_name"`
+		Arguments any    `json:"arguments"`
+	}{tool, struct {
+		Cmd  string   `json:"cmd"`
+		Args []string `json:"args"`
+	}{cmd, args}}
+	if err := enc.Encode(call); err != nil {
 		panic(err) // strings alone
 	}
-	return string(b)
+	return strings.TrimSpace(b.String())
 }
 
 // path is where its witness is.

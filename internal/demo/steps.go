@@ -118,7 +118,7 @@ func (s *site) stepRefuse(ctx context.Context) error {
 	if _, err := s.run(ctx, nil, "log", "--outcome", "refused", "-o", "sentence"); err != nil {
 		return err
 	}
-	_, err = s.run(ctx, nil, "show", refused[1].Handle.String())
+	_, err = s.run(ctx, nil, "why", refused[1].Handle.String())
 	return err
 }
 
@@ -191,10 +191,19 @@ func (s *site) stepRestart(ctx context.Context) error {
 	if _, err := s.startShown(ctx); err != nil {
 		return err
 	}
+	began, err := s.recovery(ctx)
+	if err != nil {
+		return err
+	}
+	s.say.say("The handle table and the counters as the new daemon rebuilt them from the ledger, before it looked at the machine:")
+	if _, err := s.run(ctx, nil, "replay", "--at", strconv.FormatUint(began, 10)); err != nil {
+		return err
+	}
+	s.say.say("What it found there, and did:")
 	if _, err := s.run(ctx, nil, "log", "--after-cursor", strconv.FormatUint(s.before.Seq, 10), "-o", "sentence"); err != nil {
 		return err
 	}
-	err := s.say.working("waiting until nothing of the old daemon's is left", func() error {
+	err = s.say.working("waiting until nothing of the old daemon's is left", func() error {
 		return waitFor(ctx, "what nobody owns ends", 30*time.Second, func() (bool, error) {
 			ps, err := s.client.Ps(ctx, false)
 			return err == nil && len(ps.Handles) == 0, err
@@ -203,12 +212,39 @@ func (s *site) stepRestart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, args := range [][]string{{"ps", "-a"}, {"status"}, {"log", "--kind", "process.exited", "--after-cursor", strconv.FormatUint(s.before.Seq, 10)}} {
+	s.say.say("The true exits of what ended meanwhile, 7 for alice's program and SIGKILL for bob's, and the counters now that nothing is left:")
+	for _, args := range [][]string{{"log", "--kind", "process.exited", "--after-cursor", strconv.FormatUint(s.before.Seq, 10)}, {"ps", "-a"}, {"status"}} {
 		if _, err := s.run(ctx, nil, args...); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// recovery checks what the newest recovery found and returns the seq of its
+// beginning.
+func (s *site) recovery(ctx context.Context) (began uint64, err error) {
+	events, err := s.events(ctx, query.Filter{FromSeq: s.before.Seq + 1, Kinds: []event.Kind{event.KindRecoveryStarted, event.KindRecoveryFinished}})
+	if err != nil {
+		return 0, err
+	}
+	for _, e := range events {
+		switch b := e.Body.(type) {
+		case *event.RecoveryStarted:
+			began = e.Seq
+			if b.Handles != 3 {
+				return 0, fmt.Errorf("recovery began with %d processes in the ledger, want 3", b.Handles)
+			}
+		case *event.RecoveryFinished:
+			if b.Exited != 2 || b.Ended != 1 || b.Lost != 0 {
+				return 0, fmt.Errorf("recovery found %d exited, %d without an owner and %d lost, want 2, 1 and 0", b.Exited, b.Ended, b.Lost)
+			}
+		}
+	}
+	if began == 0 {
+		return 0, errors.New("no recovery is recorded")
+	}
+	return began, nil
 }
 
 func (s *site) stepStory(ctx context.Context) error {

@@ -57,7 +57,7 @@ func (s *site) account(ctx context.Context) (_ *account, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, archive.Close()) }()
-	a := &account{open: map[string]bool{}, exits: map[string]event.Exit{}, starts: map[string]bool{}, nonces: map[string]string{}}
+	a := newAccount()
 	for e, err := range archive.Events(ctx, 1, 0) {
 		if err != nil {
 			return nil, err
@@ -65,6 +65,10 @@ func (s *site) account(ctx context.Context) (_ *account, err error) {
 		a.take(e, s.programs)
 	}
 	return a, nil
+}
+
+func newAccount() *account {
+	return &account{open: map[string]bool{}, exits: map[string]event.Exit{}, starts: map[string]bool{}, nonces: map[string]string{}}
 }
 
 func (a *account) take(e *event.Event, programs []*program) {

@@ -43,7 +43,10 @@ func (t teller) requested(e *event.Event, b *event.SpawnRequested) string {
 // inputs tells what else the program was to get.
 func inputs(b *event.SpawnRequested) string {
 	var with []string
-	if len(b.EnvKeys) > 0 {
+	switch n := len(b.EnvKeys); {
+	case n > 3:
+		with = append(with, fmt.Sprintf("%s and %d more variables set", strings.Join(b.EnvKeys[:2], ", "), n-2))
+	case n > 0:
 		with = append(with, strings.Join(b.EnvKeys, ", ")+" set")
 	}
 	if b.StdinBytes > 0 {

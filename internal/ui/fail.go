@@ -30,7 +30,7 @@ func Hint(err error, format string, args ...any) error {
 // PrintError writes err for people: what was wrong on one line and each hint
 // on the next.
 func PrintError(w io.Writer, p Palette, program string, err error) {
-	fmt.Fprintf(w, "%s: %s\n", program, p.Paint(Bad, Safe(err.Error())))
+	fmt.Fprintf(w, "%s: %s\n", program, p.Paint(Bad, SafeText(err.Error())))
 	var h *HintError
 	if errors.As(err, &h) {
 		fmt.Fprintf(w, "hint: %s\n", Safe(h.Hint))

@@ -52,13 +52,14 @@ type Options struct {
 // (ledger.ErrWriterActive), a file may not be read, ctx ended, or o.Out failed.
 func Dir(ctx context.Context, dir string, o Options) (*Report, error) {
 	v := &verifier{ctx: ctx, o: o, report: &Report{}, out: newStream(o.Out)}
-	err := v.dir(dir)
-	if err == nil {
-		v.out.write(line{Report: v.report})
-		err = v.out.err
+	if err := v.dir(dir); err != nil {
+		err = fmt.Errorf("verify %s: %w", dir, err)
+		v.out.write(line{Error: err.Error()})
+		return v.report, err
 	}
-	if err != nil {
-		return v.report, fmt.Errorf("verify %s: %w", dir, err)
+	v.out.write(line{Report: v.report})
+	if v.out.err != nil {
+		return v.report, fmt.Errorf("verify %s: write the findings: %w", dir, v.out.err)
 	}
 	return v.report, nil
 }

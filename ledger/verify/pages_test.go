@@ -386,6 +386,26 @@ func TestReadReportNothing(t *testing.T) {
 	}
 }
 
+// TestReadReportError: what kept a child from verifying is an error, and no
+// fault of the ledger.
+func TestReadReportError(t *testing.T) {
+	dir := t.TempDir()
+	build(t, dir)
+	putMeta(t, segments(t, dir)[2], "layout", "99")
+	c := child(t, "verify", dir)
+	out, err := c.StdoutPipe()
+	if err == nil {
+		err = c.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := verify.ReadReport(out, nil, c.Wait)
+	if err == nil || !strings.Contains(err.Error(), "layout 99") || !r.Sound() {
+		t.Errorf("%v, faults %v", err, r.Faults)
+	}
+}
+
 // FuzzFile: whatever a file holds, the verifier ends and reports.
 func FuzzFile(f *testing.F) {
 	dir := f.TempDir()

@@ -139,11 +139,13 @@ type Progress struct {
 	Total   int64  `json:"total"`   // size of all files
 }
 
-// line is one line of [Options.Out]; one field is set.
+// line is one line of [Options.Out]; one field is set. The last line holds a
+// report, or the error that kept it from being made.
 type line struct {
 	Progress *Progress `json:"progress,omitempty"`
 	Fault    *Fault    `json:"fault,omitempty"`
 	Report   *Report   `json:"report,omitempty"`
+	Error    string    `json:"error,omitempty"`
 }
 
 // stream writes what is found as it is found, so that a crash loses nothing.
@@ -190,6 +192,9 @@ func ReadReport(r io.Reader, progress func(Progress), wait func() error) (*Repor
 		case l.Report != nil:
 			l.Report.classes = found.classes
 			return l.Report, wait()
+		case l.Error != "":
+			_ = wait() // it says no more than the error
+			return found, errors.New(l.Error)
 		}
 	}
 }
