@@ -22,8 +22,9 @@ const (
 	lookPause = 5 * time.Millisecond
 )
 
-// kill ends a found shim and waits for the proof. See Kill.
-func (h *Hands) kill(f Found) error {
+// kill ends a found shim and waits for the proof; cause goes into the exit
+// record. See Kill.
+func (h *Hands) kill(f Found, cause string) error {
 	if f.Dead {
 		return nil
 	}
@@ -34,7 +35,7 @@ func (h *Hands) kill(f Found) error {
 	err := c.connect()
 	closeFD(c.dirfd)
 	if err == nil {
-		err = c.endShim()
+		err = c.endShim(cause)
 	} else {
 		err = h.killByIdentity(f)
 	}
@@ -46,11 +47,11 @@ func (h *Hands) kill(f Found) error {
 
 // endShim has the shim kill its tree and leave, so that the exit is recorded;
 // if it does not, it is killed itself.
-func (c *Child) endShim() error {
+func (c *Child) endShim(cause string) error {
 	if err := c.shim.signal(unix.SIGCONT); err != nil { // a stopped one could not answer
 		return err
 	}
-	m := &shim.Message{Type: shim.TypeSignal, Seq: 1, Signal: uint32(unix.SIGKILL), Target: shim.TargetTree, Cause: "kill"}
+	m := &shim.Message{Type: shim.TypeSignal, Seq: 1, Signal: uint32(unix.SIGKILL), Target: shim.TargetTree, Cause: cause}
 	if c.conn.Send(m) == nil && c.shim.wait(askBound) == nil {
 		return nil
 	}
