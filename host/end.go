@@ -70,8 +70,8 @@ func (o *owner) end(out outcome, bodies ...event.Body) {
 	}
 	crashpoint.Here("daemon.exit.recorded")
 	o.outcome = out
+	closeOnce(o.ended) // first: who sees running closed is to see this too
 	closeOnce(o.running)
-	closeOnce(o.ended)
 	if release != "" {
 		o.trash(c)
 	}

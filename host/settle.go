@@ -25,7 +25,7 @@ func (r *recovery) settle(ctx context.Context, o *owner, handle *projector.Handl
 		switch step {
 		case rowWait, rowUnproven:
 		case rowAdopt:
-			child, err := r.h.hands.Adopt(ctx, o.id)
+			child, err := r.takeIn(ctx, o)
 			if err == nil {
 				r.adopt(ctx, o, handle, child)
 				return nil
@@ -52,6 +52,13 @@ func (r *recovery) settle(ctx context.Context, o *owner, handle *projector.Handl
 		}
 		f = r.lookAt(o.id)
 	}
+}
+
+// takeIn connects to a living shim, which answers at once if it ever does.
+func (r *recovery) takeIn(ctx context.Context, o *owner) (*act.Child, error) {
+	ctx, cancel := context.WithTimeout(ctx, leaveBound)
+	defer cancel()
+	return r.h.hands.Adopt(ctx, o.id)
 }
 
 // waiter paces looks at a directory: often at first, then once a second.
