@@ -113,7 +113,11 @@ func (s *site) configure(t *testing.T, lines ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := "data_dir = \"data\"\nisolation = \"" + mode + "\"\n" + strings.Join(lines, "\n") + "\n"
+	s.configureText(t, "data_dir = \"data\"\nisolation = \""+mode+"\"\n"+strings.Join(lines, "\n")+"\n")
+}
+
+func (s *site) configureText(t *testing.T, text string) {
+	t.Helper()
 	write(t, s.config, text)
 }
 
@@ -162,14 +166,20 @@ type daemonProcess struct {
 // ready. It is killed at the end of the test, at the latest.
 func (s *site) start(t *testing.T, env ...string) *daemonProcess {
 	t.Helper()
+	cmd := exec.Command(filepath.Join(s.bin, "astridd"), "--config", s.config)
+	cmd.Env = append(os.Environ(), env...)
+	return s.startCommand(t, cmd)
+}
+
+// startCommand is start for a command that becomes astridd.
+func (s *site) startCommand(t *testing.T, cmd *exec.Cmd) *daemonProcess {
+	t.Helper()
 	log, err := os.CreateTemp(s.dir, "log-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	d := &daemonProcess{site: s, log: log.Name(), done: make(chan struct{})}
-	d.cmd = exec.Command(filepath.Join(s.bin, "astridd"), "--config", s.config)
-	d.cmd.Env = append(os.Environ(), env...)
+	d := &daemonProcess{site: s, cmd: cmd, log: log.Name(), done: make(chan struct{})}
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
