@@ -121,9 +121,13 @@ func (s *site) configureText(t *testing.T, text string) {
 	write(t, s.config, text)
 }
 
-// sweep ends what is left of the site's processes, and calls it a failure.
+// sweep ends what is left of the site's processes, and calls it a failure. The
+// launcher of a daemon that was killed needs a moment to notice.
 func (s *site) sweep(t *testing.T) {
 	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); len(s.processes()) > 0 && time.Now().Before(deadline); {
+		time.Sleep(5 * time.Millisecond)
+	}
 	for _, pid := range s.processes() {
 		t.Errorf("process %d (%s) is left over", pid, cmdline(pid))
 		_ = syscall.Kill(pid, syscall.SIGKILL)
