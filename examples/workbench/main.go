@@ -1,13 +1,14 @@
 // Command workbench is a capsule that looks after a Go project in its
-// workspace: it tells what git knows of it, vets and tests it, and keeps a
+// workspace: it tells what git knows of it, builds and tests it, and keeps a
 // watcher running that reports changed files. Build it with
 //
 //	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -o workbench.wasm .
 //
 // Its tools:
 //
-//   - check {"dir": "project"}: git summary, go vet, go test; starts the
-//     watcher. Where there is no project yet it writes a small one.
+//   - check {"dir": "project", "steps": ["build", "test"]}: git summary, go
+//     build and go test, or what the steps name, vet too; starts the watcher.
+//     Where there is no project yet it writes a small one.
 //   - watch {"do": "start" | "status" | "stop", "dir": "project"}
 //   - run {"cmd": "git", "args": ["log", "-1"], "dir": "project"}: one command,
 //     if the manifest allows it.
@@ -17,8 +18,10 @@ import "github.com/astrid-os/processledger/guest"
 
 func init() {
 	dir := property("string", "directory in the workspace; default project")
-	guest.Tool("check", "Checks a Go project: what git knows of it, go vet, go test. Starts the watcher of its files.",
-		object(map[string]any{"dir": dir}), check)
+	guest.Tool("check", "Checks a Go project: what git knows of it, go build, go test. Starts the watcher of its files.",
+		object(map[string]any{"dir": dir, "steps": map[string]any{
+			"type": "array", "items": map[string]any{"enum": []string{"build", "test", "vet"}},
+			"description": "what to run; default build and test. The first test and the first vet take a while."}}), check)
 	guest.Tool("watch", "Starts or stops the watcher of a project's files, or tells what it has seen.",
 		object(map[string]any{
 			"do":  map[string]any{"type": "string", "enum": []string{"start", "status", "stop"}},

@@ -66,19 +66,20 @@ func (f function) serve() api.GoModuleFunc {
 	}
 }
 
-// reportPanic tells of a panic that is not the guest's fault, before wazero
-// turns it into the guest's trap. It must be deferred.
+// reportPanic, deferred, says which function a guest has misused, and tells the
+// operator of a panic that is not the guest's fault. wazero turns both into the
+// trap of the guest.
 func (in *Instance) reportPanic(name string) {
-	r := recover()
-	if r == nil {
-		return
-	}
-	if _, guests := r.(*abi.Trap); !guests {
+	switch r := recover().(type) {
+	case nil:
+	case *abi.Trap:
+		panic(&abi.Trap{Reason: name + ": " + r.Reason, Err: r.Err})
+	default:
 		in.log.Error("a served function panicked; the guest that called it is given up",
 			"function", name, "capsule", in.caller.Capsule, "principal", in.caller.Principal,
 			"panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+		panic(r)
 	}
-	panic(r)
 }
 
 // answer sets a result<_, error-code>.

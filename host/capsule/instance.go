@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -134,9 +135,11 @@ func (in *instance) close(ctx context.Context) {
 	}
 }
 
-// reason says for people why a call failed.
+// reason says for people why a call failed: without wazero's stack trace, and
+// with the end of what the guest printed.
 func (in *instance) reason(err error) string {
-	text := err.Error()
+	text, _, _ := strings.Cut(err.Error(), "\nwasm stack trace:")
+	text = strings.TrimSuffix(text, " (recovered by wazero)")
 	var exit *sys.ExitError
 	if errors.As(err, &exit) {
 		text = fmt.Sprintf("the guest exited with code %d", exit.ExitCode())

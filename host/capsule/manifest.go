@@ -200,13 +200,14 @@ func validName(name string) error {
 	return nil
 }
 
-// tomlError puts the line first, as compilers do.
+// tomlError puts the line first, as compilers do. The decoder has it in a field
+// for some errors, and in the text of the others.
 func tomlError(err error) error {
 	var p toml.ParseError
-	if !errors.As(err, &p) {
-		return err
-	}
-	if p.LastKey != "" {
+	switch {
+	case !errors.As(err, &p):
+		return errors.New(strings.TrimPrefix(err.Error(), "toml: "))
+	case p.LastKey != "":
 		return fmt.Errorf("line %d: %s: %s", p.Position.Line, p.LastKey, p.Message)
 	}
 	return fmt.Errorf("line %d: %s", p.Position.Line, p.Message)
