@@ -113,13 +113,21 @@ func (s *site) configure(t *testing.T, lines ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := "data_dir = \"data\"\nisolation = \"" + mode + "\"\n" + strings.Join(lines, "\n") + "\n"
+	s.configureText(t, "data_dir = \"data\"\nisolation = \""+mode+"\"\n"+strings.Join(lines, "\n")+"\n")
+}
+
+func (s *site) configureText(t *testing.T, text string) {
+	t.Helper()
 	write(t, s.config, text)
 }
 
-// sweep ends what is left of the site's processes, and calls it a failure.
+// sweep ends what is left of the site's processes, and calls it a failure. The
+// launcher of a daemon that was killed needs a moment to notice.
 func (s *site) sweep(t *testing.T) {
 	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); len(s.processes()) > 0 && time.Now().Before(deadline); {
+		time.Sleep(5 * time.Millisecond)
+	}
 	for _, pid := range s.processes() {
 		t.Errorf("process %d (%s) is left over", pid, cmdline(pid))
 		_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -162,14 +170,20 @@ type daemonProcess struct {
 // ready. It is killed at the end of the test, at the latest.
 func (s *site) start(t *testing.T, env ...string) *daemonProcess {
 	t.Helper()
+	cmd := exec.Command(filepath.Join(s.bin, "astridd"), "--config", s.config)
+	cmd.Env = append(os.Environ(), env...)
+	return s.startCommand(t, cmd)
+}
+
+// startCommand is start for a command that becomes astridd.
+func (s *site) startCommand(t *testing.T, cmd *exec.Cmd) *daemonProcess {
+	t.Helper()
 	log, err := os.CreateTemp(s.dir, "log-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	d := &daemonProcess{site: s, log: log.Name(), done: make(chan struct{})}
-	d.cmd = exec.Command(filepath.Join(s.bin, "astridd"), "--config", s.config)
-	d.cmd.Env = append(os.Environ(), env...)
+	d := &daemonProcess{site: s, cmd: cmd, log: log.Name(), done: make(chan struct{})}
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
