@@ -152,3 +152,39 @@ func TestFailedDecisionLeaksNothing(t *testing.T) {
 		w.finish()
 	}
 }
+
+// TestEmergencyWhileAnOwnerWaits has the disk fail between a signal and its
+// record: the owner waits for the ledger, and ends its process all the same.
+func TestEmergencyWhileAnOwnerWaits(t *testing.T) {
+	w := newWorld(t)
+	p, r := w.start(alice, "trap : USR1; trap '' INT; "+stays)
+	w.began(r)
+	var repair func()
+	w.passing = func(point string) {
+		if point == "signal-sent" && repair == nil {
+			repair = brokenDisk(t)
+		}
+	}
+	signalled := make(chan error, 1)
+	go func() { signalled <- p.Signal(t.Context(), alice, SigUsr1) }()
+	w.until("the ledger has failed", func() bool {
+		select {
+		case <-w.live.Ledger().Failed():
+			return true
+		default:
+			return false
+		}
+	})
+	if got, err := w.host.Cancel(t.Context(), operator, CancelRequest{Principal: "alice", CallIDs: []string{"call-1"}}); err != nil || !got.Unrecorded {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	w.until("the program is dead", func() bool { return len(worldcheck.Marked(w.witness)) == 0 })
+	repair()
+	if err := <-signalled; err != nil {
+		t.Errorf("the signal: %v", err)
+	}
+	if exit, err := p.Wait(t.Context(), alice, nil); err != nil || exitText(&exit) != "signal 9" {
+		t.Errorf("%s, %v", exitText(&exit), err)
+	}
+	w.until("the cancel is settled", func() bool { return len(w.live.Snapshot().Cancels()) == 0 })
+}

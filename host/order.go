@@ -86,6 +86,7 @@ func (o *owner) carryOut() {
 	// A crash here leaves signals that may have arrived and are requested
 	// only: recovery never sends them again, their delivery is unknown.
 	crashpoint.Here("daemon.signal.sent")
+	o.h.at("signal-sent")
 	o.recordSent()
 	for _, r := range sent {
 		close(r.done)
@@ -172,7 +173,7 @@ func (o *owner) bodies(actor event.ActorKind, bodies ...event.Body) []*event.Eve
 
 // recordSent records what became of the signals in acted.
 func (o *owner) recordSent() {
-	_, err := o.h.record(func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
+	_, err := o.record(func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
 		h, ok := tip.Handle(o.id)
 		if !ok {
 			return nil, nil

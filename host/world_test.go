@@ -88,7 +88,7 @@ var (
 
 // world is a data directory with everything that works on it.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	data    string
 	witness string
 	config  policy.Config
@@ -98,10 +98,9 @@ type world struct {
 	shim    string
 	mode    string // isolation
 
-	live    *projector.Live
-	hands   *act.Hands
-	host    *Host
-	closers []func()
+	live  *projector.Live
+	hands *act.Hands
+	host  *Host
 
 	mu    sync.Mutex
 	lines []string
@@ -111,7 +110,7 @@ type world struct {
 
 // newWorld opens a world in a fresh directory. It is checked when the test
 // ends.
-func newWorld(t *testing.T, change ...func(*world)) *world {
+func newWorld(t testing.TB, change ...func(*world)) *world {
 	t.Helper()
 	w := &world{t: t, data: t.TempDir(), witness: t.TempDir(), shim: shimBinary, mode: isolation, config: policy.DefaultConfig()}
 	for _, c := range change {
@@ -135,7 +134,7 @@ func (w *world) open() event.RecoveryFinished {
 	}
 	gate := policy.NewGate()
 	for _, capsule := range []string{"builder", "other", "third"} {
-		if err := gate.Set(capsule, []string{"sh", "git", "no-such-program"}); err != nil {
+		if err := gate.Set(capsule, []string{"sh", "true", "no-such-program"}); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -146,7 +145,8 @@ func (w *world) open() event.RecoveryFinished {
 	w.host, err = New(Options{
 		Live: w.live, Hands: w.hands, Policy: rules, Workspaces: filepath.Join(w.data, "workspaces"),
 		RedactionKey: []byte("a key of the tests"), Isolation: w.mode, Log: testLog(w.t),
-		trace: w.trace, rides: w.rides, passing: func(p string) {
+		Lookup: func(k string) (string, bool) { return "/usr/bin:/bin", k == "PATH" },
+		trace:  w.trace, rides: w.rides, passing: func(p string) {
 			if w.passing != nil {
 				w.passing(p)
 			}

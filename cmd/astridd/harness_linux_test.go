@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -49,7 +50,13 @@ func (c *cleanup) add(dir string) {
 	c.dirs = append(c.dirs, dir)
 }
 
+// TestMain lets more tests run side by side than there are processors: nearly
+// all of their time they wait for disks and other processes.
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		_ = f.Value.Set("6")
+	}
 	code := m.Run()
 	for _, dir := range built.dirs {
 		_ = os.RemoveAll(dir)
@@ -102,7 +109,11 @@ func newSite(t *testing.T, lines ...string) *site {
 // configure writes the configuration.
 func (s *site) configure(t *testing.T, lines ...string) {
 	t.Helper()
-	text := "data_dir = \"data\"\n" + strings.Join(lines, "\n") + "\n"
+	mode, err := isolation()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := "data_dir = \"data\"\nisolation = \"" + mode + "\"\n" + strings.Join(lines, "\n") + "\n"
 	write(t, s.config, text)
 }
 

@@ -166,11 +166,8 @@ func TestAnExitWithoutItsShimHasASecondWitness(t *testing.T) {
 		c := h.start(h.spec("sleep", "1000"))
 		st := h.started(c)
 		// The shim is stopped, so it cannot reap; the program ends by itself.
-		shim, err := os.FindProcess(int(st.Shim.PID))
-		if err != nil {
-			t.Fatal(err)
-		}
-		shim.Signal(syscall.SIGSTOP)
+		syscall.Kill(int(st.Shim.PID), syscall.SIGSTOP)
+		h.until("the shim stops", func() bool { return stopped(st.Shim.PID) })
 		syscall.Kill(int(st.Program.PID), syscall.SIGTERM)
 		h.until("the program ends", func() bool { return h.hands.gone(st.Program) })
 		killShim(t, c)
@@ -182,6 +179,18 @@ func TestAnExitWithoutItsShimHasASecondWitness(t *testing.T) {
 			t.Errorf("witness saw %s", ending(*w))
 		}
 	})
+}
+
+// stopped tells whether every thread of a process has stopped.
+func stopped(pid uint32) bool {
+	stats, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, path := range stats {
+		b, _ := os.ReadFile(path)
+		if !strings.Contains(string(b), ") T ") {
+			return false
+		}
+	}
+	return len(stats) > 0
 }
 
 func TestTheOrphanOrderFiresAlone(t *testing.T) {
@@ -242,6 +251,50 @@ func TestTheLifetimeOrderFiresAlone(t *testing.T) {
 	})
 }
 
+func TestAnOrderThatFiredIsToldToTheNextDaemon(t *testing.T) {
+	h := newHouse(t, IsolationNone)
+	s := h.sh("trap 'echo term' TERM; echo up; while :; do sleep 0.01; done")
+	s.Orders = event.Orders{LifetimeNano: seconds(0.3), GraceNano: seconds(1000)}
+	c := h.start(s)
+	st := h.started(c)
+	h.waitOutput(c, "up")
+	h.reopen()
+	time.Sleep(time.Until(time.Unix(0, st.StartedWall+s.Orders.LifetimeNano)))
+	h.until("the order fired", func() bool {
+		c, err := h.hands.Adopt(t.Context(), s.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.started(c)
+		select {
+		case n := <-c.Notices():
+			return n.Fired != nil && n.Fired.Timer == "lifetime" && n.Fired.DueBoot == st.StartedBoot+s.Orders.LifetimeNano
+		default:
+			c.Close()
+			return false
+		}
+	})
+	c, _ = h.hands.Child(s.ID)
+	if x := h.kill(c); x.Order != "lifetime" || x.Exited.Cause != "kill" {
+		t.Errorf("ended %s", show(Notice{Exited: x}))
+	}
+}
+
+func TestTheShimGoesOnWithALifetimeThatTheDaemonBegan(t *testing.T) {
+	h := newHouse(t, IsolationNone)
+	s := h.sh("trap '' TERM; echo up; while :; do sleep 0.01; done")
+	s.Orders = event.Orders{LifetimeNano: seconds(1000), GraceNano: seconds(0.3)}
+	c := h.start(s)
+	h.started(c)
+	h.waitOutput(c, "up")
+	h.signal(c, int(syscall.SIGTERM), event.TargetTree, "lifetime")
+	h.reopen()
+	h.until("the exit record", func() bool { return h.look(s.ID).Exit != nil })
+	if x := h.look(s.ID).Exit; x.Order != "lifetime" || x.Exited.Cause != "lifetime" || ending(x.Exited.Exit) != "signal 9" {
+		t.Errorf("recorded %+v", x)
+	}
+}
+
 func TestTheShimActsWhenAConnectedDaemonDoesNot(t *testing.T) {
 	h := newHouse(t, IsolationNone)
 	s := h.spec("sleep", "1000")
@@ -279,8 +332,8 @@ func TestKillEndsWhatScanFound(t *testing.T) {
 	both(t, func(t *testing.T, h *house) {
 		polite := h.start(h.sh("(setsid sleep 1000 &); sleep 1000"))
 		h.started(polite)
-		stopped := h.start(h.spec("sleep", "1000"))
-		syscall.Kill(int(h.started(stopped).Shim.PID), syscall.SIGSTOP)
+		halted := h.start(h.spec("sleep", "1000"))
+		syscall.Kill(int(h.started(halted).Shim.PID), syscall.SIGSTOP)
 		h.reopen()
 		if held := h.held(); len(held) != 2 {
 			t.Fatalf("found %+v", held)
@@ -294,7 +347,7 @@ func TestKillEndsWhatScanFound(t *testing.T) {
 				t.Errorf("kill twice: %v", err)
 			}
 		}
-		for _, c := range []*Child{polite, stopped} {
+		for _, c := range []*Child{polite, halted} {
 			if f := h.look(c.ID()); f.Exit == nil || f.Exit.Exited.Cause != "kill" || !f.Dead {
 				t.Errorf("asked to end, it left %+v", f)
 			}

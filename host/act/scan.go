@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/oklog/ulid/v2"
 	"golang.org/x/sys/unix"
@@ -221,53 +220,4 @@ func (c *Child) connect() error {
 	}
 	c.shim, err = newPidfd(fd)
 	return err
-}
-
-// askBound is how long a found shim may take to end its tree before it is
-// killed itself.
-const askBound = 2 * time.Second
-
-// kill ends a found shim. See Kill.
-func (h *Hands) kill(f Found) error {
-	if f.Dead || f.OtherBoot {
-		return nil
-	}
-	fd, err := shim.OpenIdentity(h.procfd, shimIdentity(f.Shim))
-	if err == unix.ESRCH {
-		return nil
-	}
-	if err != nil {
-		return os.NewSyscallError("pidfd_open", err)
-	}
-	p, err := newPidfd(fd)
-	if err != nil {
-		return err
-	}
-	defer p.close()
-	if err := p.signal(unix.SIGCONT); err != nil { // a stopped one could not answer
-		return err
-	}
-	if h.askToEnd(f.ID) == nil {
-		return nil
-	}
-	if err := p.signal(unix.SIGKILL); err != nil {
-		return err
-	}
-	return p.wait(endBound)
-}
-
-// askToEnd has the shim kill its tree and leave.
-func (h *Hands) askToEnd(id ulid.ULID) error {
-	c := &Child{h: h, id: id, path: h.path(id), dirfd: -1}
-	defer c.release()
-	err := c.connect()
-	closeFD(c.dirfd)
-	if err != nil {
-		return err
-	}
-	m := &shim.Message{Type: shim.TypeSignal, Seq: 1, Signal: uint32(unix.SIGKILL), Target: shim.TargetTree, Cause: "kill"}
-	if err := c.conn.Send(m); err != nil {
-		return err
-	}
-	return c.shim.wait(askBound)
 }
