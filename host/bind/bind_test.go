@@ -42,8 +42,7 @@ type fake struct {
 
 func (f *fake) answer(ctx context.Context) error {
 	if f.panics {
-		var m map[string]int
-		m["x"] = 1
+		panic("a fault of the host's own")
 	}
 	if f.block {
 		<-ctx.Done()
