@@ -34,6 +34,12 @@ func (n *narrator) say(format string, args ...any) {
 	}
 }
 
+// then tells one thing between two commands.
+func (n *narrator) then(format string, args ...any) {
+	fmt.Fprintln(n.out)
+	n.say(format, args...)
+}
+
 // wrap breaks text at spaces into lines of at most width runes.
 func wrap(text string, width int) (lines []string) {
 	line := ""
