@@ -128,18 +128,29 @@ func New(o Options) (*Host, error) {
 	return h, nil
 }
 
-// Close ends the Host's own goroutines without ending any process: what runs
-// is left to its shim, as in a crash. It blocks until they are gone. After
-// Shutdown nothing but persistent processes runs any more.
-func (h *Host) Close() {
+// Stop refuses whatever is asked from now on, and has everybody who waits in
+// the Host, for the ledger too, give up. It does not block, and may be called
+// more than once. It ends no process: what runs is left to its shim, as in a
+// crash.
+func (h *Host) Stop() {
 	h.mu.Lock()
 	if h.closing == "" {
 		h.closing = "the daemon is stopping"
 	}
 	h.mu.Unlock()
 	h.stop()
+}
+
+// Close is Stop, and blocks until the Host's own goroutines are gone. Whoever
+// else calls into the Host must have left by then. After Shutdown nothing but
+// persistent processes runs any more.
+func (h *Host) Close() {
+	h.Stop()
 	h.work.Wait()
 }
+
+// stopped is the answer to a call that the Host can no longer finish.
+func (h *Host) stopped() *Error { return errorf(Unknown, "the daemon is stopping") }
 
 // onCommit runs in the committer after each durable batch, before anybody is
 // told: it hands each handle's events to the handle's owner in ledger order.

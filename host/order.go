@@ -230,8 +230,12 @@ func (o *owner) signal(ctx context.Context, actor event.Actor, want *event.Signa
 	case <-r.done:
 		return r.delivered, nil
 	case <-o.gone:
-		return false, nil
+	case <-o.h.ctx.Done():
 	}
+	if o.h.ctx.Err() != nil && !o.over() {
+		return false, o.h.stopped() // sent or not: nothing says so yet
+	}
+	return false, nil
 }
 
 // errEnded leaves a closure where the process has ended in the meantime.

@@ -151,6 +151,7 @@ func (o *owner) startedOr() error {
 	select {
 	case <-o.running:
 	case <-o.gone:
+	case <-o.h.ctx.Done():
 	}
 	select {
 	case <-o.ended:
@@ -163,7 +164,7 @@ func (o *owner) startedOr() error {
 	case <-o.running:
 		return nil
 	default:
-		return errorf(Unknown, "the daemon is stopping")
+		return o.h.stopped()
 	}
 }
 
@@ -172,6 +173,7 @@ func (o *owner) result(ctx context.Context) (*Result, error) {
 	select {
 	case <-o.ended:
 	case <-o.gone:
+	case <-o.h.ctx.Done():
 	case <-o.timedOut:
 		return nil, errorf(WaitTimeout, "it ran longer than the principal's max_timeout")
 	case <-ctx.Done():
@@ -185,7 +187,7 @@ func (o *owner) result(ctx context.Context) (*Result, error) {
 	select {
 	case <-o.ended:
 	default:
-		return nil, errorf(Unknown, "the daemon is stopping")
+		return nil, o.h.stopped()
 	}
 	switch {
 	case o.outcome.exit == nil:

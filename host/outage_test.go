@@ -1,0 +1,66 @@
+package host
+
+import (
+	"testing"
+	"time"
+
+	"github.com/astrid-os/processledger/internal/worldcheck"
+)
+
+// within fails the test unless done is closed or sent to in time.
+func within[T any](t *testing.T, bound time.Duration, what string, done <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-done:
+	case <-time.After(bound):
+		t.Errorf("not within %v: %s", bound, what)
+	}
+	return v
+}
+
+// hasFailed tells whether the ledger cannot commit.
+func (w *world) hasFailed() bool {
+	select {
+	case <-w.live.Ledger().Failed():
+		return true
+	default:
+		return false
+	}
+}
+
+// dead waits until no program of the test is left.
+func (w *world) dead() {
+	w.t.Helper()
+	w.until("the program is dead", func() bool { return len(worldcheck.Marked(w.witness)) == 0 })
+}
+
+// TestStopFreesWhoWaitsForTheLedger stops a host whose ledger cannot commit: an
+// invocation that waits to be recorded as finished is given up, so that its
+// guest can be, before Close.
+func TestStopFreesWhoWaitsForTheLedger(t *testing.T) {
+	w := newWorld(t)
+	_, i, err := w.host.BeginInvocation(t.Context(), alice, "x", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, r := w.start(alice, stays)
+	w.began(r)
+	repair := brokenDisk(t)
+	w.failedCommit()
+	finished, waited := make(chan error, 1), make(chan error, 1)
+	go func() { finished <- i.Finish(Finished{Outcome: "ok"}) }()
+	go func() { _, err := p.Wait(t.Context(), alice, nil); waited <- err }()
+	w.host.Stop()
+	if err := within(t, 5*time.Second, "Finish returns after Stop", finished); CodeOf(err) != Cancelled && CodeOf(err) != Unknown {
+		t.Errorf("finish: %v", err)
+	}
+	if err := within(t, 5*time.Second, "Wait returns after Stop", waited); CodeOf(err) != Unknown {
+		t.Errorf("wait: %v", err)
+	}
+	closed := make(chan struct{})
+	go func() { w.host.Close(); close(closed) }()
+	within(t, 5*time.Second, "Close returns", closed)
+	repair()
+	w.abandon()
+	w.open()
+}
