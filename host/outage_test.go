@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -60,6 +61,31 @@ func TestStopFreesWhoWaitsForTheLedger(t *testing.T) {
 	closed := make(chan struct{})
 	go func() { w.host.Close(); close(closed) }()
 	within(t, 5*time.Second, "Close returns", closed)
+	repair()
+	w.abandon()
+	w.open()
+}
+
+// TestShutdownIsBoundedWithoutALedger has the disk break under the TERM of a
+// shutdown: it is over within its own bounds, and the program dead.
+func TestShutdownIsBoundedWithoutALedger(t *testing.T) {
+	w := newWorld(t)
+	_, r := w.start(alice, "trap '' TERM; "+stays)
+	w.began(r)
+	var repair func()
+	w.passing = func(point string) {
+		if point == "signal-sent" && repair == nil {
+			repair = brokenDisk(t)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- w.host.Shutdown(ctx, "a test") }()
+	if err := within(t, endBound+5*time.Second, "Shutdown returns", done); err == nil {
+		t.Error("nothing told that the stop is not recorded")
+	}
+	w.dead()
 	repair()
 	w.abandon()
 	w.open()

@@ -58,6 +58,7 @@ type owner struct {
 	alarms    []alarm
 	started   *event.ProcessStarted // what the shim told, recorded or not
 	acted     map[uint64]*order     // signals sent whose signal.sent is not recorded yet, by seq
+	sent      []*order              // signals sent whose requesters are not told yet
 	killed    bool                  // the wanted KILL was ordered
 	finished  bool                  // released
 	takenBack bool                  // the directory went with an abandoned child
