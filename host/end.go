@@ -18,15 +18,7 @@ func (o *owner) abort(reason, detail string) {
 	if reason == "cancelled" || reason == "caller-gone" {
 		err = errorf(Cancelled, "nothing ran")
 	}
-	if o.child != nil {
-		// Not an act: nothing ran, and what is taken back is what Prepare made.
-		o.h.acted("abandon")
-		if e := o.child.Abandon(); e != nil {
-			o.h.log.Warn("a shim could not be dismissed", "handle", o.id, "err", e)
-		} else {
-			o.takenBack = true
-		}
-	}
+	o.abandon()
 	o.end(outcome{cause: reason, err: err}, &event.SpawnAborted{Reason: reason, Detail: valid(detail)})
 	o.followUp()
 }

@@ -60,6 +60,10 @@ type Options struct {
 	rides time.Duration
 }
 
+// mostPreparing is how many shims are started at a time: far more than the
+// cores of a machine keep busy, and few enough for its memory.
+const mostPreparing = 64
+
 // Host is the process host. It is safe for concurrent use.
 type Host struct {
 	live        *projector.Live
@@ -87,6 +91,9 @@ type Host struct {
 	// lateMu is held while what was done in an emergency is recorded, which
 	// takes as long as the ledger cannot commit.
 	lateMu sync.Mutex
+
+	// preparing holds a token for each shim that is being started.
+	preparing chan struct{}
 
 	// recoverMu is held by one run of the recovery table.
 	recoverMu sync.Mutex
@@ -121,6 +128,7 @@ func New(o Options) (*Host, error) {
 		isolation: o.Isolation, unavailable: o.Unavailable, lookup: o.Lookup, log: o.Log,
 		trace: o.trace, passing: o.passing, rides: o.rides,
 		owners: map[ulid.ULID]*owner{}, invocations: map[*Invocation]struct{}{}, reopened: make(chan struct{}),
+		preparing: make(chan struct{}, mostPreparing),
 	}
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	h.live.OnCommit(h.onCommit)

@@ -2,6 +2,8 @@ package host
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -89,4 +91,56 @@ func TestShutdownIsBoundedWithoutALedger(t *testing.T) {
 	repair()
 	w.abandon()
 	w.open()
+}
+
+// TestHopelessSpawnsCostNothing asks for spawns whose caller has left, and for
+// some while the ledger cannot commit: no shim is started for them, and what a
+// spawn began whose decision failed is gone when its caller is answered.
+func TestHopelessSpawnsCostNothing(t *testing.T) {
+	w := newWorld(t)
+	left, cancel := context.WithCancel(t.Context())
+	cancel()
+	ask := func(ctx context.Context, want Code) {
+		t.Helper()
+		if _, err := w.host.Spawn(ctx, alice, w.script("true")); CodeOf(err) != want {
+			t.Fatalf("%v, want %v", err, want)
+		}
+		if n := w.directories(); n != 0 {
+			t.Fatalf("%d process directories after the answer", n)
+		}
+	}
+	for range 300 {
+		ask(left, Cancelled)
+	}
+	repair := brokenDisk(t)
+	for range 300 {
+		ask(t.Context(), Unknown)
+	}
+	repair()
+}
+
+// TestPreparedIsTakenBackBeforeTheAnswer has callers leave while their spawns
+// are being decided: nothing of them is left when they are answered.
+func TestPreparedIsTakenBackBeforeTheAnswer(t *testing.T) {
+	w := newWorld(t)
+	for n := range 30 {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Duration(n)*100*time.Microsecond, cancel)
+		if _, err := w.host.Spawn(ctx, alice, w.script("true")); err != nil && CodeOf(err) != Cancelled {
+			t.Fatal(err)
+		}
+		cancel()
+	}
+	w.settled()
+	w.until("nothing is left", func() bool { return w.directories() == 0 })
+}
+
+// directories counts what is in processes/.
+func (w *world) directories() int {
+	w.t.Helper()
+	entries, err := os.ReadDir(filepath.Join(w.data, "processes"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return len(entries)
 }
