@@ -26,8 +26,8 @@ const (
 	// After it the start goes on, and the process's owner with it.
 	settleBound = 5 * time.Second
 
-	// lookAgain is the pause between two looks at a directory.
-	lookAgain = 5 * time.Millisecond
+	// lookPause is the pause between two looks at a directory.
+	lookPause = 5 * time.Millisecond
 
 	// atOnce is how many handles are settled side by side: enough for their
 	// commits to share transactions.

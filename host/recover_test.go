@@ -361,3 +361,42 @@ func gist(b event.Body) string {
 	}
 	return ""
 }
+
+// TestNoDirectoryIsNoProofOfDeath has the directory of a living process be
+// away while the daemon starts, and then be there and not to be looked at: it
+// stays counted until it can be taken in.
+func TestNoDirectoryIsNoProofOfDeath(t *testing.T) {
+	w := newWorld(t)
+	p, r := w.start(alice, stays)
+	w.began(r)
+	w.abandon()
+	dir, away := filepath.Join(w.data, "processes", p.ID().String()), filepath.Join(w.data, "away")
+	if err := os.Rename(dir, away); err != nil {
+		t.Fatal(err)
+	}
+	w.open()
+	counted := func(when string) {
+		t.Helper()
+		h, ok := w.live.Snapshot().Handle(p.ID())
+		if !ok || h.Phase != projector.PhaseStarted {
+			t.Fatalf("%s: a living process is not counted any more", when)
+		}
+	}
+	counted("without its directory")
+	if err := os.Symlink(away, dir); err != nil { // no directory, but something
+		t.Fatal(err)
+	}
+	rec := &recovery{h: w.host}
+	before := &act.Found{ID: p.ID()}
+	if f, err := rec.lookAgain(p.ID(), before); err == nil || f != before {
+		t.Errorf("a look that fails: %v, %v; want what was seen before, and the error", f, err)
+	}
+	counted("with a directory that cannot be looked at")
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(away, dir); err != nil {
+		t.Fatal(err)
+	}
+	w.until("it is taken in and ended", func() bool { return w.live.Snapshot().HeldAll().Total() == 0 })
+}
