@@ -41,7 +41,7 @@ func (o *owner) end(out outcome, bodies ...event.Body) {
 	_, nothingRan := bodies[len(bodies)-1].(*event.SpawnAborted)
 	o.unrecorded.Store(!nothingRan)
 	defer o.unrecorded.Store(false)
-	o.alarms, o.notices = nil, nil // nothing is left to end
+	o.alarms, o.notices, o.closing = nil, nil, true
 	o.h.recordLate()
 	o.mu.Lock()
 	release := o.release

@@ -7,7 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/astrid-os/processledger/host/policy"
 	"github.com/astrid-os/processledger/internal/worldcheck"
+	"github.com/astrid-os/processledger/ledger/event"
+	"github.com/astrid-os/processledger/projector"
 )
 
 // within fails the test unless done is closed or sent to in time.
@@ -143,4 +148,84 @@ func (w *world) directories() int {
 		w.t.Fatal(err)
 	}
 	return len(entries)
+}
+
+// TestDurableCancelIsCarriedOutDuringAnOutage has the disk break while an owner
+// waits to record a signal, after a cancel became durable: INT is sent, and
+// KILL after it.
+func TestDurableCancelIsCarriedOutDuringAnOutage(t *testing.T) {
+	w := newWorld(t)
+	p, r := w.start(alice, "trap : USR1; trap '' INT; "+stays)
+	w.began(r)
+	var repair func()
+	cancelled := make(chan CancelResult, 1)
+	w.passing = func(point string) {
+		if point != "signal-sent" || repair != nil {
+			return
+		}
+		go func() {
+			got, err := w.host.Cancel(t.Context(), operator, CancelRequest{Principal: "alice", CallIDs: []string{"call-1"}})
+			if err != nil {
+				t.Error(err)
+			}
+			cancelled <- got
+		}()
+		w.until("the cancel is durable", func() bool { return len(w.live.Snapshot().Cancels()) == 1 })
+		repair = brokenDisk(t)
+	}
+	signalled := make(chan error, 1)
+	go func() { signalled <- p.Signal(t.Context(), alice, SigUsr1) }()
+	w.until("the ledger has failed", w.hasFailed)
+	w.dead()
+	if p.o.over() {
+		t.Error("an end was told that is not recorded")
+	}
+	repair()
+	if err := <-signalled; err != nil {
+		t.Errorf("the signal: %v", err)
+	}
+	if got := <-cancelled; got.Unrecorded || len(got.Handles) != 1 {
+		t.Errorf("%+v, want a recorded cancel of one process", got)
+	}
+	if exit, err := p.Wait(t.Context(), alice, nil); err != nil || exitText(&exit) != "signal 9" {
+		t.Errorf("%s, %v", exitText(&exit), err)
+	}
+	sent := map[uint32]bool{}
+	for _, e := range w.events(1) {
+		if b, ok := e.Body.(*event.SignalSent); ok {
+			sent[b.Signal] = b.Delivered
+		}
+	}
+	if !sent[uint32(unix.SIGUSR1)] || !sent[uint32(unix.SIGINT)] || !sent[uint32(unix.SIGKILL)] {
+		t.Errorf("recorded as sent: %v; want USR1, INT and KILL", sent)
+	}
+}
+
+// TestTimeoutIsToldOnceRecorded has a spawn run out of time while the ledger
+// cannot commit: its caller is told when that is recorded, not before.
+func TestTimeoutIsToldOnceRecorded(t *testing.T) {
+	w := newWorld(t, func(w *world) {
+		w.config.Principals = map[string]policy.Quotas{"alice": {Sync: 1, MaxTimeout: time.Second}}
+	})
+	r := w.script(stays)
+	told := make(chan error, 1)
+	go func() { _, err := w.host.Spawn(t.Context(), alice, r); told <- err }()
+	w.began(r)
+	w.until("its start is recorded", func() bool {
+		h := w.live.Snapshot().Handles()
+		return len(h) == 1 && h[0].Phase == projector.PhaseStarted
+	})
+	repair := brokenDisk(t)
+	w.failedCommit()
+	w.dead()
+	w.until("its end is seen", func() bool { return len(w.host.Unrecorded()) == 1 })
+	select {
+	case err := <-told:
+		t.Errorf("told %v before anything of it was recorded", err)
+	default:
+	}
+	repair()
+	if err := within(t, 10*time.Second, "Spawn returns", told); CodeOf(err) != WaitTimeout {
+		t.Errorf("%v, want a timeout", err)
+	}
 }
