@@ -59,7 +59,6 @@ func (h *Host) Cancel(ctx context.Context, actor event.Actor, r CancelRequest) (
 	// A crash here leaves an open cancel whose INT was not sent: recovery ends
 	// its handles, and finishes it with the last of them.
 	crashpoint.Here("daemon.cancel.requested")
-	h.softCancel(r)
 	h.deliver(ctx, c.Receipts)
 	h.told("cancel of %d", len(result.Handles))
 	return result, nil
@@ -134,7 +133,7 @@ func (h *Host) deliver(ctx context.Context, receipts []*ledger.Receipt) {
 }
 
 // softCancel has the host's functions return cancelled in the invocations that
-// the request names.
+// the request names. A second time changes nothing. The committer calls it.
 func (h *Host) softCancel(r CancelRequest) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

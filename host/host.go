@@ -177,6 +177,10 @@ func (h *Host) onCommit(es []*event.Event) {
 				o.stopping(b)
 			}
 		case *event.CancelRequested:
+			// Here and not by whoever asked: a spawn of the same call that is
+			// decided after the cancel, which does not name it, finds its
+			// caller gone before it can send go.
+			h.softCancel(CancelRequest{Principal: e.Principal, Capsule: e.Capsule, CallIDs: b.CallIDs, Reason: b.Reason})
 			for _, raw := range b.Handles {
 				if o := h.owner(ulid.ULID(raw)); o != nil {
 					o.forbidGo("cancelled")
