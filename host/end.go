@@ -61,6 +61,7 @@ func (o *owner) end(out outcome, bodies ...event.Body) {
 		return
 	}
 	crashpoint.Here("daemon.exit.recorded")
+	o.recorded = len(c.Events) > 0
 	o.outcome = out
 	closeOnce(o.ended) // first: who sees running closed is to see this too
 	closeOnce(o.running)

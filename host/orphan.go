@@ -44,8 +44,13 @@ func (r *recovery) killFound(o *owner, f act.Found) {
 // orphan ends what no handle of the ledger stands behind: a spawn that was
 // prepared and never decided, or the directory of a handle that is released.
 func (r *recovery) orphan(ctx context.Context, f act.Found) error {
-	if !f.Go {
-		f = r.awaitDead(ctx, f) // a shim without go leaves by itself
+	patience := leaveBound // a shim without go leaves by itself
+	if f.Go {
+		patience = 0
+	}
+	f, there := r.awaitDead(ctx, f, patience)
+	if !there {
+		return nil // whoever had it was about to delete it
 	}
 	counted := !f.Dead
 	if !f.Dead {
@@ -85,7 +90,8 @@ func (r *recovery) endShim(ctx context.Context, f act.Found, reason string) act.
 		r.h.log.Error("an orphan could not be ended", "handle", f.ID, "err", err)
 		return f
 	}
-	return r.awaitDead(ctx, f)
+	f, _ = r.awaitDead(ctx, f, leaveBound)
+	return f
 }
 
 func (r *recovery) orphanEnded(f act.Found, shim *event.Identity, reason string) (*ledger.Receipt, error) {

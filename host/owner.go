@@ -59,6 +59,7 @@ type owner struct {
 	started   *event.ProcessStarted // what the shim told, recorded or not
 	acted     map[uint64]*order     // signals sent whose signal.sent is not recorded yet, by seq
 	sent      []*order              // signals sent whose requesters are not told yet
+	recorded  bool                  // the commit of the outcome had events: nobody was faster
 	closing   bool                  // end has begun: nothing is left to be sent a signal
 	killed    bool                  // the wanted KILL was ordered
 	finished  bool                  // released

@@ -83,30 +83,42 @@ func (h *Host) recover(ctx context.Context, inProcess bool) (event.RecoveryFinis
 	return r.n, nil
 }
 
-// look reads both sides. In process, what has an owner is left out.
+// look reads both sides. In process, what has an owner is left out, and so is
+// what had one just before: that owner may release it between our two looks.
 func (r *recovery) look() (handles []*projector.Handle, found map[ulid.ULID]*act.Found, err error) {
+	owned := map[ulid.ULID]bool{}
+	r.addOwned(owned)
 	list, err := r.h.hands.Scan()
 	if err != nil {
 		return nil, nil, fmt.Errorf("recovery: %w", err)
+	}
+	r.addOwned(owned)
+	for _, handle := range r.h.live.Snapshot().Handles() {
+		if !owned[handle.ID] {
+			handles = append(handles, handle)
+		}
 	}
 	found = map[ulid.ULID]*act.Found{}
 	for i := range list {
 		switch f := &list[i]; {
 		case f.ID == (ulid.ULID{}):
 			r.h.log.Warn("something in processes/ is no process directory; it is left alone", "name", f.Name)
-		case !r.owned(f.ID):
+		case !owned[f.ID]:
 			found[f.ID] = f
-		}
-	}
-	for _, handle := range r.h.live.Snapshot().Handles() {
-		if !r.owned(handle.ID) {
-			handles = append(handles, handle)
 		}
 	}
 	return handles, found, nil
 }
 
-func (r *recovery) owned(id ulid.ULID) bool { return r.inProcess && r.h.owner(id) != nil }
+// addOwned adds what is being looked after already: in process only.
+func (r *recovery) addOwned(owned map[ulid.ULID]bool) {
+	if !r.inProcess {
+		return
+	}
+	for _, o := range r.h.ownersOf(func(*owner) bool { return true }) {
+		owned[o.id] = true
+	}
+}
 
 // start records that the matching begins, and learns from the commit which
 // boot this is.
@@ -194,6 +206,13 @@ func (r *recovery) finish() error {
 		return []*event.Event{{Scope: event.Scope{Actor: hostActor}, Body: &body}}, nil
 	})
 	return err
+}
+
+// countEnd counts an outcome, if it was this run that recorded it.
+func (r *recovery) countEnd(o *owner, figure *uint32) {
+	if o.recorded {
+		r.count(figure)
+	}
 }
 
 // count adds one to a figure of the result.

@@ -400,3 +400,35 @@ func TestNoDirectoryIsNoProofOfDeath(t *testing.T) {
 	}
 	w.until("it is taken in and ended", func() bool { return w.live.Snapshot().HeldAll().Total() == 0 })
 }
+
+// TestRecoveryBesideOwnersThatFinish matches what it saw of a handle and of a
+// directory that their owner has released meanwhile: nothing is recorded or
+// counted.
+func TestRecoveryBesideOwnersThatFinish(t *testing.T) {
+	w := newWorld(t)
+	p, r := w.start(alice, stays)
+	w.began(r)
+	rec := &recovery{h: w.host, inProcess: true}
+	if handles, found, err := rec.look(); err != nil || len(handles)+len(found) != 0 {
+		t.Errorf("%d handles and %d directories of owners were looked at, %v", len(handles), len(found), err)
+	}
+	handle, _ := w.live.Snapshot().Handle(p.ID())
+	f := w.only()
+	rec.boot = handle.Decided.BootID
+	if err := p.Drop(t.Context(), alice); err != nil {
+		t.Fatal(err)
+	}
+	before := w.live.Snapshot().Seq()
+	if err := rec.settle(t.Context(), rec.take(handle), handle, nil, leaveBound); err != nil {
+		t.Error(err)
+	}
+	if err := rec.orphan(t.Context(), f); err != nil {
+		t.Error(err)
+	}
+	if after := w.live.Snapshot().Seq(); after != before {
+		t.Errorf("%d events were recorded", after-before)
+	}
+	if fmt.Sprint(rec.n) != fmt.Sprint(event.RecoveryFinished{}) {
+		t.Errorf("counted: %+v", rec.n)
+	}
+}

@@ -121,10 +121,10 @@ func (r *recovery) carryOut(ctx context.Context, o *owner, handle *projector.Han
 			reason = "commit-failed"
 		}
 		o.abort(reason, "go was not sent")
-		r.count(&r.n.Aborted)
+		r.countEnd(o, &r.n.Aborted)
 	case rowFail:
 		o.onFailed(f.Failed)
-		r.count(&r.n.Failed)
+		r.countEnd(o, &r.n.Failed)
 	case rowExit:
 		r.exited(ctx, o, *f)
 	case rowShimDead:
@@ -143,33 +143,34 @@ func (r *recovery) carryOut(ctx context.Context, o *owner, handle *projector.Han
 
 func (r *recovery) lose(o *owner, reason, detail string) {
 	o.lose(&event.ProcessLost{Reason: reason, Detail: detail})
-	r.count(&r.n.Lost)
+	r.countEnd(o, &r.n.Lost)
 }
 
 // exited takes in an exit record that was written while no daemon looked. The
 // shim that wrote it may still be on its way out.
 func (r *recovery) exited(ctx context.Context, o *owner, f act.Found) {
-	f = r.awaitDead(ctx, f)
+	f, _ = r.awaitDead(ctx, f, leaveBound)
 	if o.started == nil {
 		// The record of the start is missing (it could not be written), but
 		// that of the exit proves that there was one.
 		o.started = &event.ProcessStarted{Shim: f.Shim, Isolation: f.Isolation}
 	}
 	o.onExited(f.Exit)
-	r.count(&r.n.Exited)
+	r.countEnd(o, &r.n.Exited)
 }
 
-// awaitDead looks until the shim has left, for a bounded time.
-func (r *recovery) awaitDead(ctx context.Context, f act.Found) act.Found {
-	w := waiter{bound: leaveBound, began: time.Now()}
-	for !f.Dead && !w.over() && w.pause(ctx) == nil {
+// awaitDead looks until the shim has left, for bound at most. there is false
+// if the directory is gone.
+func (r *recovery) awaitDead(ctx context.Context, f act.Found, bound time.Duration) (last act.Found, there bool) {
+	for w := (waiter{bound: bound, began: time.Now()}); ; {
 		again, err := r.lookAgain(f.ID, &f)
 		if err == nil && again == nil {
-			break
+			return f, false
 		}
-		f = *again
+		if f = *again; f.Dead || w.over() || w.pause(ctx) != nil {
+			return f, true
+		}
 	}
-	return f
 }
 
 // releaseEnded releases a handle that had ended before; nobody can hold an
