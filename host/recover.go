@@ -52,6 +52,8 @@ type recovery struct {
 	// looked after already.
 	inProcess bool
 
+	strays []string // names in processes/ that are no handle's
+
 	mu sync.Mutex // held for an increment
 	n  event.RecoveryFinished
 }
@@ -102,7 +104,7 @@ func (r *recovery) look() (handles []*projector.Handle, found map[ulid.ULID]*act
 	for i := range list {
 		switch f := &list[i]; {
 		case f.ID == (ulid.ULID{}):
-			r.h.log.Warn("something in processes/ is no process directory; it is left alone", "name", f.Name)
+			r.strays = append(r.strays, f.Name)
 		case !owned[f.ID]:
 			found[f.ID] = f
 		}
@@ -123,7 +125,7 @@ func (r *recovery) addOwned(owned map[ulid.ULID]bool) {
 // start records that the matching begins, and learns from the commit which
 // boot this is.
 func (r *recovery) start(handles []*projector.Handle, found map[ulid.ULID]*act.Found) error {
-	body := &event.RecoveryStarted{Directories: uint32(len(found))}
+	body := &event.RecoveryStarted{Directories: uint32(len(found) + len(r.strays))}
 	for _, handle := range handles {
 		if handle.Phase.Live() {
 			body.Handles++
@@ -153,6 +155,9 @@ func (r *recovery) settleAll(ctx context.Context, handles []*projector.Handle, f
 	}
 	for _, f := range found {
 		g.Go(func() error { return r.orphan(ctx, *f) })
+	}
+	for _, name := range r.strays {
+		g.Go(func() error { return r.stray(name) })
 	}
 	if err := g.Wait(); err != nil {
 		return err
