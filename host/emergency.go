@@ -22,6 +22,7 @@ type urgent struct {
 func (o *owner) hurry(want *event.SignalRequested, why error) {
 	o.mu.Lock()
 	o.urgent = append(o.urgent, urgent{*want, why})
+	o.cancelled = o.cancelled || want.Cause == "cancel"
 	o.mu.Unlock()
 	o.poke()
 }
@@ -152,13 +153,15 @@ func (h *Host) cancelUnrecorded(actor event.Actor, r CancelRequest, why error, r
 	h.mu.Lock()
 	h.lateCancels = append(h.lateCancels, lateCancel{result.ID, actor, r, result.Handles})
 	h.mu.Unlock()
-	h.softCancel(r)
 	for _, id := range result.Handles {
 		if o := h.owner(id); o != nil {
 			o.forbidGo("cancelled")
 			o.hurry(r.signal(result.ID), why)
 		}
 	}
+	// After it: whoever leaves because of the cancel is to find that it ends
+	// the process.
+	h.softCancel(r)
 	h.work.Go(h.recordLate)
 }
 

@@ -52,6 +52,8 @@ type owner struct {
 	release string   // why to release once ended; empty: somebody holds the handle
 	grace   int64    // of the newest stop, ns
 
+	cancelled bool // by a cancel that is not recorded yet
+
 	// What follows belongs to the owner's goroutine.
 	child     *act.Child
 	notices   <-chan act.Notice
