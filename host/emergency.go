@@ -52,7 +52,7 @@ func (o *owner) emergency(want *event.SignalRequested, why error, owed []event.B
 	scope.Actor = hostActor
 	o.h.acted("emergency %s, cause %s", unix.SignalName(unix.Signal(want.Signal)), want.Cause)
 	if _, err := o.h.hands.Emergency(o.child, why, scope, *want); err != nil {
-		o.h.log.Error("a process could not be ended while the ledger cannot commit", "handle", o.id, "err", err)
+		o.h.log.Error("a process could not be ended while the ledger cannot commit", "handle", o.id, "error", err)
 	}
 	o.killLater(want, boottime())
 	o.h.work.Go(o.h.recordLate)
@@ -85,7 +85,7 @@ func (h *Host) recordLate() {
 		return es, nil
 	})
 	if err != nil {
-		h.log.Error("endings carried out in an emergency are not recorded", "intents", len(intents), "err", err)
+		h.log.Error("endings carried out in an emergency are not recorded", "intents", len(intents), "error", err)
 		return
 	}
 	h.hands.Recorded(len(intents))

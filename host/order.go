@@ -182,7 +182,7 @@ func (o *owner) signalSelf(actor event.ActorKind, sig unix.Signal, cause string,
 	case unavailable(err):
 		o.emergency(want, err, before)
 	case err != nil:
-		o.h.log.Error("a signal could not be requested", "handle", o.id, "cause", cause, "err", err)
+		o.h.log.Error("a signal could not be requested", "handle", o.id, "cause", cause, "error", err)
 	case len(c.Receipts) > 0:
 		crashpoint.Here("daemon.signal.requested")
 		o.handIn(c.Receipts[len(c.Receipts)-1])

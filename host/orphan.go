@@ -85,7 +85,7 @@ func (r *recovery) orphan(ctx context.Context, f act.Found) error {
 	crashpoint.Here("recovery.orphan.recorded")
 	r.h.acted("trash")
 	if err := r.h.hands.Trash(receipt, f.ID); err != nil {
-		r.h.log.Warn("a process directory could not be deleted; the next start tries again", "handle", f.ID, "err", err)
+		r.h.log.Warn("a process directory could not be deleted; the next start tries again", "handle", f.ID, "error", err)
 	}
 	if !counted {
 		r.count(&r.n.Orphans)
@@ -97,7 +97,7 @@ func (r *recovery) orphan(ctx context.Context, f act.Found) error {
 func (r *recovery) endShim(ctx context.Context, f act.Found, reason string) act.Found {
 	receipt, err := r.orphanEnded(f, &f.Shim, reason)
 	if err != nil {
-		r.h.log.Error("an orphan could not be recorded", "handle", f.ID, "err", err)
+		r.h.log.Error("an orphan could not be recorded", "handle", f.ID, "error", err)
 		return f
 	}
 	// A crash here leaves the shim; the next start ends it again.
@@ -105,7 +105,7 @@ func (r *recovery) endShim(ctx context.Context, f act.Found, reason string) act.
 	r.count(&r.n.Orphans)
 	r.h.acted("kill by identity")
 	if err := r.h.hands.Kill(receipt, f); err != nil {
-		r.h.log.Error("an orphan could not be ended", "handle", f.ID, "err", err)
+		r.h.log.Error("an orphan could not be ended", "handle", f.ID, "error", err)
 		return f
 	}
 	f, _ = r.awaitDead(ctx, f, leaveBound)
