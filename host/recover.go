@@ -77,12 +77,12 @@ func (h *Host) recover(ctx context.Context, inProcess bool) (event.RecoveryFinis
 		return event.RecoveryFinished{}, fmt.Errorf("recovery: %w", err)
 	}
 	crashpoint.Here("recovery.settled")
-	r.n.TookNano = time.Since(began).Nanoseconds()
-	if err := r.finish(); err != nil {
+	done, err := r.finish(time.Since(began))
+	if err != nil {
 		return event.RecoveryFinished{}, fmt.Errorf("recovery: %w", err)
 	}
 	crashpoint.Here("recovery.finished")
-	return r.n, nil
+	return done, nil
 }
 
 // look reads both sides. In process, what has an owner is left out, and so is
@@ -199,18 +199,20 @@ func (r *recovery) settleRest() error {
 	return err
 }
 
-// finish records what was found.
-func (r *recovery) finish() error {
+// finish records what was found so far: what takes longer counts on in the
+// background, for nobody.
+func (r *recovery) finish(took time.Duration) (event.RecoveryFinished, error) {
 	r.mu.Lock()
 	body := r.n
 	r.mu.Unlock()
+	body.TookNano = took.Nanoseconds()
 	_, err := r.h.record(func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
 		if run, ok := tip.Run(); !ok || !run.Recovering {
 			return nil, nil
 		}
 		return []*event.Event{{Scope: event.Scope{Actor: hostActor}, Body: &body}}, nil
 	})
-	return err
+	return body, err
 }
 
 // countEnd counts an outcome, if it was this run that recorded it.
