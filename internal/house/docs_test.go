@@ -36,7 +36,7 @@ func TestEveryDependencyHasAReason(t *testing.T) {
 			t.Errorf("%s is required, and docs/WHY.md does not say why", name)
 		}
 	}
-	for _, name := range regexp.MustCompile(`[a-z]+\.[a-z]+(?:/[A-Za-z0-9._-]+)+`).FindAllString(table, -1) {
+	for _, name := range regexp.MustCompile(`(?:[a-z]+\.)+[a-z]+(?:/[A-Za-z0-9._-]+)+`).FindAllString(table, -1) {
 		if !direct[name] && !direct[name+"/v2"] {
 			t.Errorf("docs/WHY.md gives a reason for %s, which is not required", name)
 		}
