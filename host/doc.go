@@ -13,11 +13,14 @@
 //     hand in and get back.
 //   - spawn.go: a request on its way to a decision; validate.go and
 //     workspace.go check it, host/policy holds the rules.
-//   - owner.go and its neighbours: the one goroutine that owns each handle and
-//     passes go, signals, timers and the exit in the order of the ledger.
+//   - owner.go: the one goroutine that owns each handle; order.go has the
+//     signals it sends, notice.go what it hears from the shim, end.go how it
+//     records an outcome, alarm.go its timers.
 //   - process.go: the methods of a handle.
 //   - cancel.go, invocation.go: what a cancel reaches, and the calls that it
 //     interrupts.
-//   - recover.go: what a restarted daemon makes of each handle and directory.
+//   - recover.go: what a restarted daemon makes of each handle and directory;
+//     match.go is the table, settle.go, adopt.go and orphan.go carry it out.
+//   - record.go, mend.go, emergency.go: while the ledger cannot commit.
 //   - shutdown.go: the orderly end.
 package host

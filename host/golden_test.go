@@ -16,7 +16,7 @@ import (
 var rewrite = flag.Bool("rewrite", false, "write the golden files anew; commit the difference only if you understand it")
 
 // golden compares text with a file of testdata.
-func golden(t *testing.T, name, got string) {
+func golden(t testing.TB, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
 	if *rewrite {

@@ -17,7 +17,6 @@ import (
 
 	"github.com/astrid-os/processledger/host/act"
 	"github.com/astrid-os/processledger/host/policy"
-	"github.com/astrid-os/processledger/ledger"
 	"github.com/astrid-os/processledger/ledger/event"
 	"github.com/astrid-os/processledger/projector"
 )
@@ -140,50 +139,6 @@ func (h *Host) Close() {
 	h.mu.Unlock()
 	h.stop()
 	h.work.Wait()
-}
-
-// decide is Live.Decide with the trace of tests around it.
-func (h *Host) decide(ctx context.Context, fn func(*projector.State, ledger.Header) ([]*event.Event, error)) (*ledger.Commit, error) {
-	return h.live.Decide(ctx, func(tip *projector.State, next ledger.Header) ([]*event.Event, error) {
-		es, err := fn(tip, next)
-		if h.trace != nil && err == nil && len(es) > 0 {
-			h.traceEvents("append", es)
-		}
-		return es, err
-	})
-}
-
-// record commits what fn returns, however long the ledger cannot: it is for
-// what has happened, which no failure may unmake. After a commit whose outcome
-// is unknown fn runs again on the reopened ledger, so it must return nothing
-// where its events stand there already. The error is that of a host or ledger
-// that was closed, or a transition that is a bug.
-func (h *Host) record(fn func(*projector.State, ledger.Header) ([]*event.Event, error)) (*ledger.Commit, error) {
-	const most = time.Second // between attempts on a full disk
-	for wait := 10 * time.Millisecond; ; wait = min(2*wait, most) {
-		again := h.reopenedSoon()
-		c, err := h.decide(h.ctx, fn)
-		if !unavailable(err) {
-			return c, err
-		}
-		select {
-		case <-again:
-		case <-time.After(wait):
-		case <-h.ctx.Done():
-			return nil, err
-		}
-	}
-}
-
-// unavailable tells the errors after which the same request may succeed later.
-func unavailable(err error) bool {
-	return errors.Is(err, ledger.ErrFailed) || errors.Is(err, ledger.ErrNoSpace)
-}
-
-func (h *Host) reopenedSoon() <-chan struct{} {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.reopened
 }
 
 // onCommit runs in the committer after each durable batch, before anybody is

@@ -58,7 +58,9 @@ func (h *Host) BeginInvocation(ctx context.Context, c Caller, action string, pay
 	})
 	if err != nil {
 		if errors.Is(err, ledger.ErrFailed) { // it may stand in the ledger all the same
-			h.work.Go(func() { _ = i.Finish(Finished{Outcome: "error", Detail: "its start could not be recorded for certain"}) })
+			h.work.Go(func() {
+				_ = i.Finish(Finished{Outcome: "error", Detail: "its start could not be recorded for certain"})
+			})
 		} else {
 			h.drop(i)
 		}

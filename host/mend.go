@@ -26,11 +26,19 @@ func (h *Host) mendLedger() {
 			return
 		}
 		h.log.Info("the ledger goes on")
-		h.recordLate()
-		h.announceReopened()
-		if _, err := h.recover(h.ctx, true); err != nil && h.ctx.Err() == nil {
-			h.log.Error("the handles could not be matched after the ledger was reopened", "err", err)
-		}
+		// Not here: if the ledger fails again, this goroutine is the one to
+		// mend it.
+		h.work.Go(h.resumeRecording)
+	}
+}
+
+// resumeRecording records what was done in an emergency before anything else,
+// has those who wait try again, and matches what nobody owns.
+func (h *Host) resumeRecording() {
+	h.recordLate()
+	h.announceReopened()
+	if _, err := h.recover(h.ctx, true); err != nil && h.ctx.Err() == nil {
+		h.log.Error("the handles could not be matched after the ledger was reopened", "err", err)
 	}
 }
 

@@ -86,6 +86,7 @@ func (o *owner) carryOut() {
 	// A crash here leaves signals that may have arrived and are requested
 	// only: recovery never sends them again, their delivery is unknown.
 	crashpoint.Here("daemon.signal.sent")
+	o.h.at("signal-sent")
 	o.recordSent()
 	for _, r := range sent {
 		close(r.done)
@@ -134,8 +135,9 @@ func (o *owner) killLater(b *event.SignalRequested, from int64) {
 func (o *owner) orderKill(cause string) { o.signalSelf(event.ActorHost, unix.SIGKILL, cause, nil) }
 
 // signalSelf requests a signal to the tree, and carries it out. before are
-// bodies that are recorded in the same commit, ahead of the request.
-func (o *owner) signalSelf(actor event.ActorKind, sig unix.Signal, cause string, cancel []byte, before ...event.Body) {
+// bodies that are recorded in the same commit, ahead of the request. It tells
+// whether they are durable: not if the process has ended, nor in an emergency.
+func (o *owner) signalSelf(actor event.ActorKind, sig unix.Signal, cause string, cancel []byte, before ...event.Body) (recorded bool) {
 	want := &event.SignalRequested{Signal: uint32(sig), Target: event.TargetTree, Cause: cause, Cancel: cancel}
 	c, err := o.h.decide(o.h.ctx, func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
 		h, ok := tip.Handle(o.id)
@@ -156,7 +158,9 @@ func (o *owner) signalSelf(actor event.ActorKind, sig unix.Signal, cause string,
 		crashpoint.Here("daemon.signal.requested")
 		o.handIn(c.Receipts[len(c.Receipts)-1])
 		o.carryOut()
+		return true
 	}
+	return false
 }
 
 // bodies are events of this handle with an actor of the host's own kind.
@@ -172,7 +176,7 @@ func (o *owner) bodies(actor event.ActorKind, bodies ...event.Body) []*event.Eve
 
 // recordSent records what became of the signals in acted.
 func (o *owner) recordSent() {
-	_, err := o.h.record(func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
+	_, err := o.record(func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
 		h, ok := tip.Handle(o.id)
 		if !ok {
 			return nil, nil

@@ -12,6 +12,7 @@ import (
 	"github.com/astrid-os/processledger/internal/crashpoint"
 	"github.com/astrid-os/processledger/ledger"
 	"github.com/astrid-os/processledger/ledger/event"
+	"github.com/astrid-os/processledger/projector"
 )
 
 // owner is the one goroutine that owns a handle, and what others may ask of
@@ -82,12 +83,6 @@ type outcome struct {
 	cause          string
 	err            *Error // what to tell where there is no exit
 	stdout, stderr []byte // of a sync spawn: all that was kept
-}
-
-// alarm is something to do at a CLOCK_BOOTTIME.
-type alarm struct {
-	at int64
-	do func()
 }
 
 func (h *Host) newOwner(id ulid.ULID, scope event.Scope, tier event.Tier, orders event.Orders) *owner {
@@ -173,6 +168,25 @@ func (o *owner) loop() {
 	}
 }
 
+// record is Host.record for the owner's goroutine. While the ledger cannot
+// commit, a process that still runs can be ended all the same.
+func (o *owner) record(fn func(*projector.State, ledger.Header) ([]*event.Event, error)) (*ledger.Commit, error) {
+	return o.h.recordMeanwhile(fn, func(retry <-chan time.Time, again <-chan struct{}) {
+		timer := o.nextAlarm()
+		defer timer.Stop()
+		select {
+		case <-again:
+		case <-retry:
+		case <-o.h.ctx.Done():
+		case <-o.wake:
+			o.carryOutUrgent()
+			o.followUp()
+		case <-timer.C:
+			o.ringAlarms()
+		}
+	})
+}
+
 // followUp does what others wished for: a KILL, and the release at the end.
 func (o *owner) followUp() {
 	o.mu.Lock()
@@ -184,7 +198,7 @@ func (o *owner) followUp() {
 		}
 		return
 	}
-	if kill != "" && !o.killed {
+	if kill != "" && !o.killed && !o.unrecorded.Load() {
 		o.killed = true
 		o.orderKill(kill)
 	}
@@ -238,44 +252,6 @@ func (o *owner) letGo(release, killCause string) {
 	}
 	o.mu.Unlock()
 	o.poke()
-}
-
-// after has the owner do something at a CLOCK_BOOTTIME. A time that has passed
-// is now.
-func (o *owner) after(at int64, do func()) {
-	o.alarms = append(o.alarms, alarm{at, do})
-}
-
-// nextAlarm returns a timer for the earliest alarm; with none, one that never
-// fires.
-func (o *owner) nextAlarm() *time.Timer {
-	if len(o.alarms) == 0 {
-		t := time.NewTimer(time.Hour)
-		t.Stop()
-		return t
-	}
-	first := o.alarms[0].at
-	for _, a := range o.alarms {
-		first = min(first, a.at)
-	}
-	return time.NewTimer(time.Duration(max(0, first-boottime())))
-}
-
-// ringAlarms does what is due.
-func (o *owner) ringAlarms() {
-	now := boottime()
-	due := o.alarms
-	o.alarms = nil
-	for _, a := range due {
-		if a.at > now {
-			o.alarms = append(o.alarms, a)
-		}
-	}
-	for _, a := range due {
-		if a.at <= now && !o.over() {
-			a.do()
-		}
-	}
 }
 
 // finish ends the owner: nothing finds it any more.

@@ -20,7 +20,7 @@ import (
 const (
 	// leaveBound is how long a shim may take to leave by itself, once the
 	// daemon that it waited for is gone: it needs milliseconds.
-	leaveBound = 5 * time.Second
+	leaveBound = 2 * time.Second
 
 	// settleBound is how long recovery waits for a process that it has ended.
 	// After it the start goes on, and the process's owner with it.

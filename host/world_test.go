@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -32,6 +33,14 @@ var crashingShim = sync.OnceValue(func() string {
 })
 
 func TestMain(m *testing.M) {
+	if args := os.Getenv(driverEnv); args != "" {
+		os.Exit(driverMain(args))
+	}
+	flag.Parse()
+	// The tests wait more than they work: most of it for graces to pass.
+	if err := flag.Set("test.parallel", "12"); err != nil {
+		panic(err)
+	}
 	dir, err := os.MkdirTemp("", "host-test-")
 	if err != nil {
 		panic(err)
@@ -63,6 +72,14 @@ func goBuild(out, pkg string, flags ...string) {
 	}
 }
 
+// modes are the isolations that this machine allows; each is tested.
+func modes() []string {
+	if isolation == act.IsolationNone {
+		return []string{isolation}
+	}
+	return []string{isolation, act.IsolationNone}
+}
+
 // alice and bob call from instances of two capsules.
 var (
 	alice = Caller{Principal: "alice", Capsule: "builder", Instance: "i-1", CallID: "call-1"}
@@ -71,7 +88,7 @@ var (
 
 // world is a data directory with everything that works on it.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	data    string
 	witness string
 	config  policy.Config
@@ -79,11 +96,11 @@ type world struct {
 	passing func(string)
 	rides   time.Duration
 	shim    string
+	mode    string // isolation
 
-	live    *projector.Live
-	hands   *act.Hands
-	host    *Host
-	closers []func()
+	live  *projector.Live
+	hands *act.Hands
+	host  *Host
 
 	mu    sync.Mutex
 	lines []string
@@ -93,9 +110,9 @@ type world struct {
 
 // newWorld opens a world in a fresh directory. It is checked when the test
 // ends.
-func newWorld(t *testing.T, change ...func(*world)) *world {
+func newWorld(t testing.TB, change ...func(*world)) *world {
 	t.Helper()
-	w := &world{t: t, data: t.TempDir(), witness: t.TempDir(), shim: shimBinary, config: policy.DefaultConfig()}
+	w := &world{t: t, data: t.TempDir(), witness: t.TempDir(), shim: shimBinary, mode: isolation, config: policy.DefaultConfig()}
 	for _, c := range change {
 		c(w)
 	}
@@ -111,13 +128,13 @@ func (w *world) open() event.RecoveryFinished {
 	if w.live, err = projector.Open(filepath.Join(w.data, "ledger"), w.ledger); err != nil {
 		w.t.Fatal(err)
 	}
-	w.record(event.Scope{Actor: hostActor}, &event.DaemonStarted{Version: "test", Isolation: isolation})
-	if w.hands, err = act.New(w.live.Ledger(), act.Options{Dir: w.data, Shim: w.shim, Isolation: isolation, Log: testLog(w.t)}); err != nil {
+	w.record(event.Scope{Actor: hostActor}, &event.DaemonStarted{Version: "test", Isolation: w.mode})
+	if w.hands, err = act.New(w.live.Ledger(), act.Options{Dir: w.data, Shim: w.shim, Isolation: w.mode, Log: testLog(w.t)}); err != nil {
 		w.t.Fatal(err)
 	}
 	gate := policy.NewGate()
 	for _, capsule := range []string{"builder", "other", "third"} {
-		if err := gate.Set(capsule, []string{"sh", "git", "no-such-program"}); err != nil {
+		if err := gate.Set(capsule, []string{"sh", "true", "no-such-program"}); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -127,8 +144,9 @@ func (w *world) open() event.RecoveryFinished {
 	}
 	w.host, err = New(Options{
 		Live: w.live, Hands: w.hands, Policy: rules, Workspaces: filepath.Join(w.data, "workspaces"),
-		RedactionKey: []byte("a key of the tests"), Isolation: isolation, Log: testLog(w.t),
-		trace: w.trace, rides: w.rides, passing: func(p string) {
+		RedactionKey: []byte("a key of the tests"), Isolation: w.mode, Log: testLog(w.t),
+		Lookup: func(k string) (string, bool) { return "/usr/bin:/bin", k == "PATH" },
+		trace:  w.trace, rides: w.rides, passing: func(p string) {
 			if w.passing != nil {
 				w.passing(p)
 			}

@@ -119,7 +119,6 @@ type rawStore struct {
 	pending []*rawRequest
 	wake    chan struct{}
 	done    chan struct{}
-	closed  bool
 }
 
 type rawRequest struct {

@@ -32,8 +32,9 @@ type committer struct {
 	head   Header   // of the last committed event
 	ids    idSource // ids.last is ahead of head by the batch in flight
 	batch  segment.Batch
-	events []*event.Event // of the batch
-	ran    []outcome      // of the batch
+	stream *segment.Stream // of a large batch; nil: it is written in one go
+	events []*event.Event  // of the batch
+	ran    []outcome       // of the batch
 
 	// writing is held while a commit is on its way to the disk and until its
 	// failure is known, so that a copy never begins on pages that are visible
@@ -106,11 +107,12 @@ func (c *committer) ready() error {
 	if err := c.checkSpace(0); err != nil {
 		return err
 	}
+	before := c.head
 	if err := c.rollIfDue(); err != nil {
 		return err
 	}
 	c.batch.Reset(c.head.Seq + 1)
-	return c.recordStep()
+	return c.recordStep(before)
 }
 
 // runClosures runs the closures of a batch and collects their events. cut is
@@ -138,8 +140,43 @@ func (c *committer) runClosures(rs []*request) (rest []*request, cut bool) {
 		if cut || panicked {
 			return rs[i+1:], true
 		}
+		c.sendAhead(len(rs) - i - 1)
 	}
 	return nil, false
+}
+
+// streamPart is how many records, made and to come, make it worth while to have
+// another core put them into pages meanwhile. A lone writer never sees it.
+const streamPart = 64
+
+// sendAhead hands finished records over for writing if enough requests wait
+// behind them.
+func (c *committer) sendAhead(waiting int) {
+	switch {
+	case c.stream != nil:
+		if c.batch.Len()-c.stream.Sent() >= streamPart {
+			c.stream.Send(&c.batch)
+		}
+	case c.batch.Len() >= streamPart && waiting >= streamPart:
+		c.stream = c.newest.seg.Stream()
+		c.stream.Send(&c.batch)
+	}
+}
+
+// write appends the batch to the newest segment.
+func (c *committer) write() error {
+	if c.stream == nil {
+		return c.newest.seg.Append(&c.batch)
+	}
+	return c.stream.Commit(&c.batch)
+}
+
+// endStream throws away a stream that was not committed.
+func (c *committer) endStream() {
+	if c.stream != nil {
+		c.stream.Abort()
+		c.stream = nil
+	}
 }
 
 // call runs a closure and turns its panic into a PanicError.
@@ -207,7 +244,8 @@ func (c *committer) commit() error {
 	crashpoint.Here("ledger.commit.begin")
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	err := c.l.o.around("append", func() error { return c.newest.seg.Append(&c.batch) })
+	defer c.endStream()
+	err := c.l.o.around("append", c.write)
 	if err != nil {
 		return c.fail(fmt.Errorf("commit of events %d to %d: %w", c.head.Seq+1, c.batch.Last(), err))
 	}
@@ -301,14 +339,16 @@ func (c *committer) now() Header {
 const maxStep = 1e9
 
 // recordStep appends a clock.stepped event if the wall clock stepped since the
-// last event. It goes ahead of the batch in a commit of its own, so that every
-// closure finds it in the fold's tip.
-func (c *committer) recordStep() error {
+// event before, which is the last one ahead of a segment.opened that this batch
+// has brought about: that one has the stepped clock already. It goes ahead of
+// the batch in a commit of its own, so that every closure finds it in the
+// fold's tip.
+func (c *committer) recordStep(before Header) error {
 	now := c.now()
-	if c.head.Seq == 0 || now.BootID != c.head.BootID {
+	if before.Seq == 0 || now.BootID != before.BootID {
 		return nil
 	}
-	delta := (now.Wall - c.head.Wall) - (now.Boottime - c.head.Boottime)
+	delta := (now.Wall - before.Wall) - (now.Boottime - before.Boottime)
 	if -maxStep <= delta && delta <= maxStep {
 		return nil
 	}

@@ -80,6 +80,26 @@ func testFailedCommit(t *testing.T, step string, persist bool) {
 	checkAside(t, dir)
 }
 
+// TestFailedLargeBatch fails a batch of which much was put into pages already.
+func TestFailedLargeBatch(t *testing.T) {
+	for _, persist := range []bool{false, true} {
+		b := &breaker{step: "append", persist: persist}
+		fold := &chainFold{}
+		l := open(t, t.TempDir(), Options{Fold: fold, around: b.around})
+		fill(t, l, 3)
+		_, before := l.Bounds()
+		fns := make([]func(Header) ([]*event.Event, error), 500)
+		for i := range fns {
+			fns[i] = one(note("in doubt"))
+		}
+		failed := l.Failed()
+		b.armed.Store(true)
+		errs := submitTogether(l, fns...)
+		checkFailed(t, l, fold, errs[0], failed, before)
+		checkReopen(t, l, fold, persist, before)
+	}
+}
+
 // checkFailed checks a ledger between the failure and Reopen.
 func checkFailed(t *testing.T, l *Ledger, fold *chainFold, err error, failed <-chan struct{}, before uint64) {
 	t.Helper()
@@ -177,7 +197,10 @@ func TestWriterDiesBetweenFailureAndReopen(t *testing.T) {
 	}
 	checkAside(t, dir)
 	closeLedger(t, l)
-	closeLedger(t, open(t, dir, Options{})) // and is not salvaged a second time
+	l = open(t, dir, Options{})
+	if again := checkLedger(t, l); len(again) != len(all) {
+		t.Errorf("%d events after the next opening, %d before: it was salvaged again", len(again), len(all))
+	}
 	checkAside(t, dir)
 }
 

@@ -85,6 +85,9 @@ func (l *Ledger) Redeem(r *Receipt, k event.Kind, handle ulid.ULID) error {
 // commitOf makes the receipts of events that are durable. Nothing else makes
 // any.
 func (l *Ledger) commitOf(events []*event.Event) *Commit {
+	if len(events) == 1 {
+		return l.commitOfOne(events)
+	}
 	proofs := make([]proof, len(events))
 	receipts := make([]Receipt, len(events))
 	c := &Commit{Events: events, Receipts: make([]*Receipt, len(events))}
@@ -94,4 +97,20 @@ func (l *Ledger) commitOf(events []*event.Event) *Commit {
 		c.Receipts[i] = &receipts[i]
 	}
 	return c
+}
+
+// commitOfOne is commitOf for the most frequent case, in one allocation.
+func (l *Ledger) commitOfOne(events []*event.Event) *Commit {
+	var all struct {
+		commit  Commit
+		list    [1]*Receipt
+		receipt Receipt
+		proof   proof
+	}
+	one := &all
+	one.proof.ledger, one.proof.event = l, events[0]
+	one.receipt.proof = &one.proof
+	one.list[0] = &one.receipt
+	one.commit = Commit{Events: events, Receipts: one.list[:]}
+	return &one.commit
 }

@@ -280,3 +280,37 @@ func TestReceipts(t *testing.T) {
 		t.Errorf("%d of %d callers may act", good, cap(results))
 	}
 }
+
+// TestLargeBatches goes the way of batches that are put into pages while they
+// are made, with requests among them that are refused.
+func TestLargeBatches(t *testing.T) {
+	fold := &chainFold{}
+	l := open(t, t.TempDir(), Options{Fold: fold})
+	bad := errors.New("no")
+	fns := make([]func(Header) ([]*event.Event, error), 700)
+	for i := range fns {
+		switch {
+		case i%101 == 50:
+			fns[i] = one(note("refused"), nil)
+		case i%13 == 5:
+			fns[i] = func(Header) ([]*event.Event, error) { return nil, bad }
+		default:
+			fns[i] = one(note(fmt.Sprint(i)), note(fmt.Sprint(i)))
+		}
+	}
+	for i, err := range submitTogether(l, fns...) {
+		if want := i%101 == 50 || i%13 == 5; (err != nil) != want {
+			t.Errorf("request %d got %v", i, err)
+		}
+	}
+	n := 0
+	for _, e := range checkLedger(t, l) {
+		if textOf(e) == "refused" {
+			t.Errorf("event %d was refused", e.Seq)
+		}
+		n++
+	}
+	if n < 1000 || fold.committed.seq != uint64(n) {
+		t.Errorf("%d events, the fold is at %d", n, fold.committed.seq)
+	}
+}

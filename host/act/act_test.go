@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -89,6 +90,9 @@ func TestWhatCannotRunFailsAndNeverExits127(t *testing.T) {
 		}
 		write("plain", "#!/bin/sh\n", 0o644)
 		write("text", "no program\n", 0o755)
+		write("pipe", "#!gate\n", 0o755)
+		mkfifo(t, filepath.Join(h.dir, "gate"))
+		write("zero", "#!/dev/zero\n", 0o755)
 		write("orphan", "#!/no/such/interpreter -x\n", 0o755)
 		os.Mkdir(filepath.Join(h.dir, "dir"), 0o755)
 		in := func(s Spec, dir string) Spec { s.Dir = dir; return s }
@@ -103,6 +107,8 @@ func TestWhatCannotRunFailsAndNeverExits127(t *testing.T) {
 			{h.spec("./dir"), "resolve", syscall.EACCES},
 			{h.spec("./text"), "exec", syscall.ENOEXEC},
 			{h.spec("./orphan"), "exec", syscall.ENOENT},
+			{h.spec("./pipe"), "exec", syscall.EACCES},
+			{h.spec("./zero"), "exec", syscall.EACCES},
 			{in(h.spec("true"), filepath.Join(h.dir, "nowhere")), "chdir", syscall.ENOENT},
 			{in(h.spec("true"), filepath.Join(h.dir, "plain")), "chdir", syscall.ENOTDIR},
 		} {
@@ -339,7 +345,11 @@ func TestTheProgramGetsWhatItIsGivenAndNothingElse(t *testing.T) {
 		got := strings.Split(out, "\n")
 		mask := syscall.Umask(0o22)
 		syscall.Umask(mask)
-		want := []string{s.Dir, fmt.Sprintf("%04o", mask), h.nonce, "GREETING=hello world", "PATH=/usr/local/bin:/usr/bin:/bin", "PWD=" + s.Dir, "0 1 2 3 "}
+		files, err := exec.Command("sh", "-c", "ulimit -n").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []string{strings.TrimSpace(string(files)), s.Dir, fmt.Sprintf("%04o", mask), h.nonce, "GREETING=hello world", "PATH=/usr/local/bin:/usr/bin:/bin", "PWD=" + s.Dir, "0 1 2 3 "}
 		for _, w := range want {
 			if !contains(got, w) {
 				t.Errorf("lacks %q:\n%s", w, out)

@@ -58,7 +58,11 @@ func (h *Hands) Kill(r *ledger.Receipt, f Found) error {
 	if err := h.redeemEither(r, event.KindOrphanEnded, event.KindSignalRequested, f.ID); err != nil {
 		return fmt.Errorf("kill %s: %w", f.ID, err)
 	}
-	return h.kill(f)
+	cause := "kill"
+	if q, ok := body(r).(*event.SignalRequested); ok {
+		cause = q.Cause
+	}
+	return h.kill(f, cause)
 }
 
 // Trash deletes a process directory: the authority is handle.released or

@@ -79,7 +79,8 @@ type Hands struct {
 	o      Options
 	log    *slog.Logger
 	launch *launcher
-	procfd int // /proc, for identities
+	procfd int      // /proc, for identities
+	bootID [16]byte // of this boot
 
 	mu       sync.Mutex // held for map and slice operations only
 	children map[ulid.ULID]*Child
@@ -105,6 +106,12 @@ func New(l *ledger.Ledger, o Options) (*Hands, error) {
 	var err error
 	if h.procfd, err = shim.OpenProc(); err != nil {
 		return nil, fmt.Errorf("open /proc: %w", err)
+	}
+	if h.bootID, err = shim.BootID(h.procfd); err != nil {
+		return nil, fmt.Errorf("read the boot id: %w", err)
+	}
+	if o.Shim, err = filepath.Abs(o.Shim); err != nil {
+		return nil, fmt.Errorf("shim: %w", err)
 	}
 	if h.launch, err = startLauncher(o.Shim, o.Log); err != nil {
 		return nil, err
@@ -145,10 +152,22 @@ func (h *Hands) Close() error {
 	return closeFD(h.procfd)
 }
 
-func (h *Hands) remember(c *Child) {
+// remember holds a child, unless Close was called.
+func (h *Hands) remember(c *Child) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.children[c.id] = c
+	if !h.closed {
+		h.children[c.id] = c
+	}
+	return !h.closed
+}
+
+// Child returns the child of id that is held here.
+func (h *Hands) Child(id ulid.ULID) (*Child, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c, ok := h.children[id]
+	return c, ok
 }
 
 // forget returns the child of id that is held here, nil if none is, and holds it

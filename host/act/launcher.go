@@ -66,6 +66,7 @@ func (l *launcher) start() error {
 	defer f.Close()
 	cmd := exec.Command(l.binary, shim.ModeLaunch)
 	cmd.Env = shim.ShimEnv(os.Getenv("ASTRID_CRASH_AT"))
+	cmd.Dir = "/" // hold no directory of the daemon's
 	cmd.ExtraFiles = []*os.File{f}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a Ctrl-C is the daemon's business
 	if err := cmd.Start(); err != nil {

@@ -71,10 +71,10 @@ func polled(fd int, events int16) bool {
 	return err == nil && n > 0 && p[0].Revents&events != 0
 }
 
-// kill sends SIGKILL; a process that is gone already is no error.
-func (p *pidfd) kill() error {
+// signal sends sig; a process that is gone already is no error.
+func (p *pidfd) signal(sig unix.Signal) error {
 	var sent error
-	if err := p.rc.Control(func(fd uintptr) { sent = unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0) }); err != nil {
+	if err := p.rc.Control(func(fd uintptr) { sent = unix.PidfdSendSignal(int(fd), sig, nil, 0) }); err != nil {
 		return err
 	}
 	if sent == unix.ESRCH {

@@ -52,7 +52,10 @@ func (h *Hands) Prepare(ctx context.Context, s Spec) (*Child, error) {
 		c.discard()
 		return nil, fmt.Errorf("prepare %s: %w", s.ID, err)
 	}
-	h.remember(c)
+	if !h.remember(c) {
+		c.discard()
+		return nil, fmt.Errorf("prepare %s: hands: %w", s.ID, os.ErrClosed)
+	}
 	go c.follow()
 	return c, nil
 }
@@ -62,12 +65,12 @@ func (h *Hands) Prepare(ctx context.Context, s Spec) (*Child, error) {
 // aborts; a shim that was already there leaves by itself, as its connection
 // ends.
 func (c *Child) build(ctx context.Context, s Spec) error {
-	if err := c.makeDirectory(s.RingBytes); err != nil {
+	if err := c.makeDirectory(); err != nil {
 		return err
 	}
 	lock, err := takeLock(c.dirfd)
 	if err != nil {
-		return err
+		return noSpace(err)
 	}
 	defer unix.Close(lock) // the shim has its own; the lock is free when the last is closed
 	conn, remote, err := shim.Pair()
@@ -89,27 +92,33 @@ func (c *Child) build(ctx context.Context, s Spec) error {
 	if err != nil {
 		return err
 	}
+	// While the shim starts up; it opens the rings only after "go".
+	if err := c.allocate(s.RingBytes); err != nil {
+		return noSpace(err)
+	}
 	return c.awaitReady(ctx)
 }
 
-// makeDirectory makes the directory and allocates the rings and the exit record,
-// so that a full disk refuses now and loses nothing later.
-func (c *Child) makeDirectory(ring uint32) error {
+func (c *Child) makeDirectory() error {
 	if err := os.Mkdir(c.path, 0o700); err != nil {
 		return noSpace(err)
 	}
 	c.made = true
 	var err error
-	if c.dirfd, err = openDir(c.path); err != nil {
-		return err
-	}
+	c.dirfd, err = openDir(c.path)
+	return err
+}
+
+// allocate takes the space of the rings and of the exit record, so that a full
+// disk refuses now and loses nothing later.
+func (c *Child) allocate(ring uint32) error {
 	for _, name := range []string{shim.FileStdout, shim.FileStderr} {
 		if err := shim.CreateRing(c.dirfd, name, ring); err != nil {
-			return noSpace(err)
+			return err
 		}
 	}
 	if err := shim.ReserveExit(c.dirfd); err != nil {
-		return noSpace(err)
+		return err
 	}
 	return c.openRings()
 }
@@ -235,7 +244,7 @@ func (c *Child) recv(ctx context.Context) (*shim.Message, []int, error) {
 func (c *Child) Abandon() error {
 	c.mu.Lock()
 	went := c.went
-	c.abandoned = true
+	c.abandoned = c.abandoned || !went
 	c.mu.Unlock()
 	if went {
 		return fmt.Errorf("abandon %s: go was sent", c.id)

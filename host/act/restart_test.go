@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -128,7 +129,7 @@ func TestAHangingDaemonIsReplaced(t *testing.T) {
 // killShim ends a shim by SIGKILL, as an operator's mistake would.
 func killShim(t *testing.T, c *Child) {
 	t.Helper()
-	if err := c.shim.kill(); err != nil {
+	if err := c.shim.signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -165,11 +166,8 @@ func TestAnExitWithoutItsShimHasASecondWitness(t *testing.T) {
 		c := h.start(h.spec("sleep", "1000"))
 		st := h.started(c)
 		// The shim is stopped, so it cannot reap; the program ends by itself.
-		shim, err := os.FindProcess(int(st.Shim.PID))
-		if err != nil {
-			t.Fatal(err)
-		}
-		shim.Signal(syscall.SIGSTOP)
+		syscall.Kill(int(st.Shim.PID), syscall.SIGSTOP)
+		h.until("the shim stops", func() bool { return stopped(st.Shim.PID) })
 		syscall.Kill(int(st.Program.PID), syscall.SIGTERM)
 		h.until("the program ends", func() bool { return h.hands.gone(st.Program) })
 		killShim(t, c)
@@ -181,6 +179,18 @@ func TestAnExitWithoutItsShimHasASecondWitness(t *testing.T) {
 			t.Errorf("witness saw %s", ending(*w))
 		}
 	})
+}
+
+// stopped tells whether every thread of a process has stopped.
+func stopped(pid uint32) bool {
+	stats, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, path := range stats {
+		b, _ := os.ReadFile(path)
+		if !strings.Contains(string(b), ") T ") {
+			return false
+		}
+	}
+	return len(stats) > 0
 }
 
 func TestTheOrphanOrderFiresAlone(t *testing.T) {
@@ -241,6 +251,50 @@ func TestTheLifetimeOrderFiresAlone(t *testing.T) {
 	})
 }
 
+func TestAnOrderThatFiredIsToldToTheNextDaemon(t *testing.T) {
+	h := newHouse(t, IsolationNone)
+	s := h.sh("trap 'echo term' TERM; echo up; while :; do sleep 0.01; done")
+	s.Orders = event.Orders{LifetimeNano: seconds(0.3), GraceNano: seconds(1000)}
+	c := h.start(s)
+	st := h.started(c)
+	h.waitOutput(c, "up")
+	h.reopen()
+	time.Sleep(time.Until(time.Unix(0, st.StartedWall+s.Orders.LifetimeNano)))
+	h.until("the order fired", func() bool {
+		c, err := h.hands.Adopt(t.Context(), s.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.started(c)
+		select {
+		case n := <-c.Notices():
+			return n.Fired != nil && n.Fired.Timer == "lifetime" && n.Fired.DueBoot == st.StartedBoot+s.Orders.LifetimeNano
+		default:
+			c.Close()
+			return false
+		}
+	})
+	c, _ = h.hands.Child(s.ID)
+	if x := h.kill(c); x.Order != "lifetime" || x.Exited.Cause != "kill" {
+		t.Errorf("ended %s", show(Notice{Exited: x}))
+	}
+}
+
+func TestTheShimGoesOnWithALifetimeThatTheDaemonBegan(t *testing.T) {
+	h := newHouse(t, IsolationNone)
+	s := h.sh("trap '' TERM; echo up; while :; do sleep 0.01; done")
+	s.Orders = event.Orders{LifetimeNano: seconds(1000), GraceNano: seconds(0.3)}
+	c := h.start(s)
+	h.started(c)
+	h.waitOutput(c, "up")
+	h.signal(c, int(syscall.SIGTERM), event.TargetTree, "lifetime")
+	h.reopen()
+	h.until("the exit record", func() bool { return h.look(s.ID).Exit != nil })
+	if x := h.look(s.ID).Exit; x.Order != "lifetime" || x.Exited.Cause != "lifetime" || ending(x.Exited.Exit) != "signal 9" {
+		t.Errorf("recorded %+v", x)
+	}
+}
+
 func TestTheShimActsWhenAConnectedDaemonDoesNot(t *testing.T) {
 	h := newHouse(t, IsolationNone)
 	s := h.spec("sleep", "1000")
@@ -278,24 +332,81 @@ func TestKillEndsWhatScanFound(t *testing.T) {
 	both(t, func(t *testing.T, h *house) {
 		polite := h.start(h.sh("(setsid sleep 1000 &); sleep 1000"))
 		h.started(polite)
-		stuck := h.start(h.spec("sleep", "1000"))
-		st := h.started(stuck)
-		syscall.Kill(int(st.Shim.PID), syscall.SIGSTOP)
-		waiting := h.prepare(h.spec("true"))
+		halted := h.start(h.spec("sleep", "1000"))
+		syscall.Kill(int(h.started(halted).Shim.PID), syscall.SIGSTOP)
 		h.reopen()
+		if held := h.held(); len(held) != 2 {
+			t.Fatalf("found %+v", held)
+		}
 		for _, f := range h.held() {
-			if err := h.hands.Kill(h.commit(f.ID, &event.OrphanEnded{Directory: f.Name}), f); err != nil {
+			r := h.commit(f.ID, &event.OrphanEnded{Directory: f.Name})
+			if err := h.hands.Kill(r, f); err != nil {
 				t.Errorf("kill %s: %v", f.Name, err)
 			}
+			if err := h.hands.Kill(r, f); !errors.Is(err, ledger.ErrReceiptUsed) {
+				t.Errorf("kill twice: %v", err)
+			}
 		}
-		if f := h.look(polite.ID()); f.Exit == nil || f.Exit.Exited.Cause != "kill" || !f.Dead {
-			t.Errorf("asked to end, it left %+v", f)
-		}
-		h.until("proof of death", func() bool { return h.look(stuck.ID()).Dead && h.look(waiting.ID()).Dead })
-		if f := h.look(stuck.ID()); f.Exit != nil || f.Started == nil {
-			t.Errorf("a stopped shim left %+v", f)
+		for _, c := range []*Child{polite, halted} {
+			if f := h.look(c.ID()); f.Exit == nil || f.Exit.Exited.Cause != "kill" || !f.Dead {
+				t.Errorf("asked to end, it left %+v", f)
+			}
 		}
 	})
+}
+
+// A shim that does not answer is killed itself: here one that waits for go, and
+// listens to its own daemon only.
+func TestKillEndsAShimThatDoesNotAnswer(t *testing.T) {
+	h := newHouse(t, IsolationNone)
+	c := h.prepare(h.spec("true"))
+	if err := h.hands.Kill(h.commit(c.ID(), &event.OrphanEnded{}), h.look(c.ID())); err != nil {
+		t.Fatal(err)
+	}
+	if n := h.next(c); n.Gone == nil || n.Gone.Ran {
+		t.Errorf("got %s", show(n))
+	}
+	if f := h.look(c.ID()); !f.Dead || f.Go {
+		t.Errorf("left %+v", f)
+	}
+}
+
+// An identity of another boot may look like a stranger who lives now: here like
+// the shim of another handle.
+func TestAnotherBootNamesNobody(t *testing.T) {
+	h := newHouse(t, IsolationNone)
+	c := h.start(h.spec("sleep", "1000"))
+	h.started(c)
+	old := newID()
+	if err := os.CopyFS(h.hands.path(old), recordsOf(h.hands.path(c.ID()))); err != nil {
+		t.Fatal(err)
+	}
+	if f := h.look(old); f.LockHeld || f.Dead || f.OtherBoot {
+		t.Errorf("a living process counts as gone: %+v", f)
+	}
+	boot := h.hands.bootID
+	h.hands.bootID[0] ^= 1
+	f := h.look(old)
+	if !f.Dead || !f.OtherBoot || f.Started == nil {
+		t.Errorf("of another boot: %+v", f)
+	}
+	if err := h.hands.Kill(h.commit(old, &event.OrphanEnded{}), f); err != nil {
+		t.Error(err)
+	}
+	h.hands.bootID = boot
+	if x := h.kill(c); x.Exited.Cause != "kill" {
+		t.Errorf("the stranger ended %s", show(Notice{Exited: x}))
+	}
+}
+
+// recordsOf is a process directory without its lock.
+func recordsOf(dir string) fstest.MapFS {
+	files := fstest.MapFS{}
+	for _, name := range []string{"ready", "go", "started"} {
+		b, _ := os.ReadFile(filepath.Join(dir, name))
+		files[name] = &fstest.MapFile{Data: b, Mode: 0o600}
+	}
+	return files
 }
 
 func TestTrashAndStrays(t *testing.T) {

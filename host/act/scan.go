@@ -3,11 +3,11 @@
 package act
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/oklog/ulid/v2"
 	"golang.org/x/sys/unix"
@@ -24,9 +24,12 @@ type Found struct {
 	// LockHeld: a shim, or a launch in flight, holds the directory.
 	LockHeld bool
 
-	// Dead is proof that neither shim nor program lives: the lock is free,
-	// and the processes that `ready` and `started` name are gone. A shim is
-	// gone only after its namespace is.
+	// OtherBoot: the records were written before the machine last started.
+	OtherBoot bool
+
+	// Dead is proof that neither shim nor program lives: another boot, or the
+	// lock is free and the processes that `ready` and `started` name are
+	// gone. A shim is gone only after its namespace is.
 	Dead bool
 
 	Shim      event.Identity // from `ready`; zero without it
@@ -39,6 +42,8 @@ type Found struct {
 	// Damaged names records that exist and cannot be read, as after a power
 	// failure; they count as absent above.
 	Damaged []string
+
+	bootID []byte
 }
 
 // Scan looks at every process directory. It changes nothing.
@@ -82,15 +87,17 @@ func (h *Hands) look(name string) (Found, error) {
 	}
 	f := readDirectory(dirfd)
 	f.Name, f.ID, f.LockHeld = name, id, held
-	f.Dead = !held && h.gone(f.Shim) && (f.Started == nil || h.gone(f.Started.Program))
+	f.OtherBoot = len(f.bootID) > 0 && !bytes.Equal(f.bootID, h.bootID[:])
+	f.Dead = !held && (f.OtherBoot || h.gone(f.Shim) && (f.Started == nil || h.gone(f.Started.Program)))
 	return f, nil
 }
 
-// gone tells whether the process that i names has ended. Nobody is gone.
+// gone tells whether the process of this boot that i names is proven to have
+// ended. An empty identity names nobody, who is gone.
 func (h *Hands) gone(i event.Identity) bool {
 	fd, err := shim.OpenIdentity(h.procfd, shimIdentity(i))
 	if err != nil {
-		return true
+		return err == unix.ESRCH
 	}
 	defer unix.Close(fd)
 	return polled(fd, unix.POLLIN)
@@ -116,8 +123,10 @@ func lockHeld(dirfd int) (bool, error) {
 // readDirectory reads every record of a process directory.
 func readDirectory(dirfd int) Found {
 	var f Found
-	read(dirfd, shim.FileReady, &f, shim.DecodeReady, func(r *shim.Ready) { f.Shim, f.Isolation = identity(r.Shim), r.Isolation })
-	read(dirfd, shim.FileStarted, &f, shim.DecodeStarted, func(s *shim.Started) { f.Started = started(s) })
+	read(dirfd, shim.FileReady, &f, shim.DecodeReady, func(r *shim.Ready) {
+		f.Shim, f.Isolation, f.bootID = identity(r.Shim), r.Isolation, r.BootID
+	})
+	read(dirfd, shim.FileStarted, &f, shim.DecodeStarted, func(s *shim.Started) { f.Started, f.bootID = started(s), s.BootID })
 	read(dirfd, shim.FileFailed, &f, shim.DecodeFailed, func(x *shim.Failed) { f.Failed = failed(x) })
 	read(dirfd, shim.FileExit, &f, shim.DecodeExit, func(x *shim.Exit) { f.Exit = exitRecord(x) })
 	// The mere existence of `go` says that the program may have run, also if
@@ -211,44 +220,4 @@ func (c *Child) connect() error {
 	}
 	c.shim, err = newPidfd(fd)
 	return err
-}
-
-// askBound is how long a found shim may take to end its tree before it is
-// killed itself.
-const askBound = 2 * time.Second
-
-// kill ends a found shim. See Kill.
-func (h *Hands) kill(f Found) error {
-	if h.askToEnd(f.ID) == nil {
-		return nil
-	}
-	fd, err := shim.OpenIdentity(h.procfd, shimIdentity(f.Shim))
-	if err != nil {
-		return nil // gone
-	}
-	p, err := newPidfd(fd)
-	if err != nil {
-		return err
-	}
-	defer p.close()
-	if err := p.kill(); err != nil {
-		return err
-	}
-	return p.wait(endBound)
-}
-
-// askToEnd has the shim kill its tree and leave.
-func (h *Hands) askToEnd(id ulid.ULID) error {
-	c := &Child{h: h, id: id, path: h.path(id), dirfd: -1}
-	defer c.release()
-	err := c.connect()
-	closeFD(c.dirfd)
-	if err != nil {
-		return err
-	}
-	m := &shim.Message{Type: shim.TypeSignal, Seq: 1, Signal: uint32(unix.SIGKILL), Target: shim.TargetTree, Cause: "kill"}
-	if err := c.conn.Send(m); err != nil {
-		return err
-	}
-	return c.shim.wait(askBound)
 }

@@ -315,7 +315,11 @@ func (r *Runner) call(soft context.Context, in *instance, c *Capsule, caller hos
 	}
 	l := hold(soft, r.closing, r.opts.Deadline, r.opts.Grace)
 	defer l.release()
-	ctx := in.begin(l.hard, l.soft, caller)
+	// Who asked for the invocation stands in invocation.started; what happens
+	// inside it, the guest does.
+	guest := caller
+	guest.Actor = event.Actor{}
+	ctx := in.begin(l.hard, l.soft, guest)
 	defer in.end()
 	if in.module == nil {
 		if err := in.start(ctx, r.set.runtime, c); err != nil {

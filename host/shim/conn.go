@@ -17,8 +17,9 @@ import (
 // ErrWouldBlock means that the peer does not read: its socket buffer is full.
 var ErrWouldBlock = errors.New("peer does not read its messages")
 
-// maxDescriptors is the most descriptors one message carries (TypeLaunch).
-const maxDescriptors = 5
+// maxRights is room for the control message of the most descriptors that a
+// message carries: five, in TypeLaunch, take 40 bytes.
+const maxRights = 64
 
 // messageBuffers are shared, so that a thousand idle connections hold none.
 var messageBuffers = sync.Pool{New: func() any { return new([MaxMessage]byte) }}
@@ -125,7 +126,7 @@ func (c *Conn) Recv() (*Message, []int, error) {
 func recvOnce(fd int) (*Message, []int, error) {
 	buf := messageBuffers.Get().(*[MaxMessage]byte)
 	defer messageBuffers.Put(buf)
-	var oob [64]byte // CmsgSpace(4*maxDescriptors) is 40 on every Linux
+	var oob [maxRights]byte
 	n, oobn, flags, _, err := unix.Recvmsg(fd, buf[:], oob[:], unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
 	for err == unix.EINTR {
 		n, oobn, flags, _, err = unix.Recvmsg(fd, buf[:], oob[:], unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)

@@ -4,6 +4,7 @@ package shim
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"io"
 	"os"
@@ -77,8 +78,9 @@ func OpenHandle(handle []byte) (pidfd int, err error) {
 }
 
 // OpenIdentity returns a pidfd of the process that i names, or unix.ESRCH if
-// that process is gone. A number alone is never trusted: the start time must
-// agree, and is read again after the pidfd is held.
+// that process is proven gone; any other error proves nothing. A number alone is
+// never trusted: the start time must agree, and is read while the pidfd is held.
+// The identity must be of this boot: see BootID.
 func OpenIdentity(procfd int, i Identity) (pidfd int, err error) {
 	if len(i.PidfsHandle) > 0 {
 		fd, err := OpenHandle(i.PidfsHandle)
@@ -94,14 +96,35 @@ func OpenIdentity(procfd int, i Identity) (pidfd int, err error) {
 	}
 	fd, err := unix.PidfdOpen(int(i.PID), 0)
 	if err != nil {
+		return -1, err
+	}
+	t, err := StartTicks(procfd, int(i.PID))
+	if err == nil && t == i.StartTicks {
+		return fd, nil
+	}
+	unix.Close(fd)
+	if err == nil || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) {
 		return -1, unix.ESRCH
 	}
-	if t, err := StartTicks(procfd, int(i.PID)); err != nil || t != i.StartTicks {
-		unix.Close(fd)
-		return -1, unix.ESRCH
-	}
-	return fd, nil
+	return -1, err
 }
+
+// BootID returns the id that the machine drew at its last start. Numbers and
+// handles of processes start anew with each, so an identity of another boot
+// names nobody, and may look like a stranger.
+func BootID(procfd int) (id [16]byte, err error) {
+	b, err := readAt(procfd, "sys/kernel/random/boot_id", 64)
+	if err != nil {
+		return id, err
+	}
+	digits := bytes.ReplaceAll(bytes.TrimSpace(b), []byte("-"), nil)
+	if n, err := hex.Decode(id[:], digits[:min(len(digits), 32)]); err != nil || n != len(id) {
+		return id, errBootID
+	}
+	return id, nil
+}
+
+var errBootID = errors.New("malformed boot id")
 
 // errReaped means that a pidfd's process is reaped: it has no number any more.
 var errReaped = errors.New("process is reaped")

@@ -71,23 +71,25 @@ const maxShebang = 256
 // digest. It is called before the program runs, so that a script that rewrites
 // itself cannot change what the ledger says was run.
 func describe(path, dir string) (file File, interpreter *File, err error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	// Not blocking: an interpreter may be anything, a FIFO too.
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err == unix.EACCES {
-		fd, err = unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+		return describeUnreadable(path, dir)
 	}
 	if err != nil {
 		return file, nil, err
 	}
 	f := os.NewFile(uintptr(fd), path)
 	defer f.Close()
-	file = identify(fd, path, dir)
-	var head [maxShebang]byte
-	n, err := f.ReadAt(head[:], 0)
-	if n == 0 && err != io.EOF {
-		return file, nil, nil // O_PATH: it cannot be read
-	}
+	file, size := identify(fd, path, dir)
 	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
+	var head [maxShebang]byte
+	n, err := io.ReadFull(f, head[:min(size, maxShebang)])
+	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
+		return file, nil, err
+	}
+	sum.Write(head[:n])
+	if _, err := io.Copy(sum, io.LimitReader(f, size-int64(n))); err != nil {
 		return file, nil, err
 	}
 	file.SHA256 = sum.Sum(nil)
@@ -97,20 +99,32 @@ func describe(path, dir string) (file File, interpreter *File, err error) {
 	return file, interpreter, nil
 }
 
-// describeInterpreter names a script's interpreter. If it is not there the exec
-// will say so.
-func describeInterpreter(name, dir string) *File {
-	f, _, err := describe(name, dir)
+// describeUnreadable names a file that may be run only.
+func describeUnreadable(path, dir string) (file File, interpreter *File, err error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return &File{Path: absolute(name, dir)}
+		return file, nil, err
 	}
-	return &f
+	defer unix.Close(fd)
+	file, _ = identify(fd, path, dir)
+	return file, nil, nil
 }
 
-// identify fills in all but the digest. The path is the one that the kernel
-// knows the open file by, with every symbolic link resolved.
-func identify(fd int, path, dir string) File {
-	file := File{Path: absolute(path, dir)}
+// describeInterpreter names a script's interpreter. If it is not there, or no
+// program, the exec will say so.
+func describeInterpreter(name, dir string) *File {
+	if executable(name) == nil {
+		if f, _, err := describe(name, dir); err == nil {
+			return &f
+		}
+	}
+	return &File{Path: absolute(name, dir)}
+}
+
+// identify fills in all but the digest, and returns the size. The path is the
+// one that the kernel knows the open file by, with every symbolic link resolved.
+func identify(fd int, path, dir string) (file File, size int64) {
+	file = File{Path: absolute(path, dir)}
 	var link [unix.PathMax]byte
 	n, err := unix.Readlink("/proc/self/fd/"+strconv.Itoa(fd), link[:])
 	if err == nil && n > 0 && link[0] == '/' {
@@ -118,9 +132,9 @@ func identify(fd int, path, dir string) File {
 	}
 	var st unix.Stat_t
 	if unix.Fstat(fd, &st) == nil {
-		file.Device, file.Inode = st.Dev, st.Ino
+		file.Device, file.Inode, size = st.Dev, st.Ino, st.Size
 	}
-	return file
+	return file, size
 }
 
 func absolute(path, dir string) string {

@@ -30,6 +30,7 @@ type Ready struct {
 	Isolation string // what was applied: "pidns+mount", "userns+pidns", "none", …
 	Boot      int64  // CLOCK_BOOTTIME ns
 	Wall      int64  // ns since 1970
+	BootID    []byte // 16 bytes: of the boot that Shim and Boot belong to
 }
 
 // Going is the record `go`: from here on the program may have run.
@@ -47,6 +48,7 @@ type Started struct {
 	Interpreter *File // of a script
 	Boot        int64
 	Wall        int64
+	BootID      []byte // 16 bytes
 }
 
 // Failed is the record `failed`: the program was not executed.
@@ -163,7 +165,8 @@ func EncodeReady(r *Ready) []byte {
 	b = appendIdentity(b, 2, r.Shim)
 	b = appendText(b, 3, r.Isolation)
 	b = appendNum(b, 4, uint64(r.Boot))
-	return appendNum(b, 5, uint64(r.Wall))
+	b = appendNum(b, 5, uint64(r.Wall))
+	return appendBytes(b, 6, r.BootID)
 }
 
 // DecodeReady reads what EncodeReady wrote.
@@ -181,6 +184,8 @@ func DecodeReady(b []byte) (*Ready, error) {
 			r.Boot = int64(v.num)
 		case 5:
 			r.Wall = int64(v.num)
+		case 6:
+			r.BootID = v.b
 		}
 		return err
 	})
@@ -202,7 +207,8 @@ func EncodeStarted(s *Started) []byte {
 		b = appendFile(b, 5, *s.Interpreter)
 	}
 	b = appendNum(b, 6, uint64(s.Boot))
-	return appendNum(b, 7, uint64(s.Wall))
+	b = appendNum(b, 7, uint64(s.Wall))
+	return appendBytes(b, 8, s.BootID)
 }
 
 // DecodeStarted reads what EncodeStarted wrote.
@@ -225,6 +231,8 @@ func DecodeStarted(b []byte) (*Started, error) {
 			s.Boot = int64(v.num)
 		case 7:
 			s.Wall = int64(v.num)
+		case 8:
+			s.BootID = v.b
 		}
 		return err
 	})

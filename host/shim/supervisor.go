@@ -21,6 +21,7 @@ type supervisor struct {
 	jail     *jail
 	isolated string // what was applied
 	self     Identity
+	bootID   []byte
 	listener *os.File
 
 	children <-chan os.Signal
@@ -95,7 +96,7 @@ func (s *supervisor) prepare() *Failed {
 	if err := s.listen(); err != nil {
 		return failure("jail", uint32(unix.EIO), err.Error())
 	}
-	ready := EncodeReady(&Ready{Version: ProtocolVersion, Shim: s.self, Isolation: s.isolated, Boot: boottime(), Wall: walltime()})
+	ready := EncodeReady(&Ready{Version: ProtocolVersion, Shim: s.self, Isolation: s.isolated, Boot: boottime(), Wall: walltime(), BootID: s.bootID})
 	// A crash before `ready` leaves a directory with a free lock and no `go`:
 	// recovery aborts the spawn, nothing ran. So does one after it.
 	crashpoint.Here("shim.ready.unwritten")
@@ -133,6 +134,11 @@ func (s *supervisor) confine() error {
 		return os.NewSyscallError("open /proc", err)
 	}
 	s.self = selfIdentity(s.procfd)
+	boot, err := BootID(s.procfd)
+	if err != nil {
+		return err
+	}
+	s.bootID = boot[:]
 	umask := unix.Umask(0o077)
 	s.jail = newJail()
 	if s.isolated, err = s.jail.set(s.spec.Isolation, umask); err != nil {
@@ -178,6 +184,8 @@ func (s *supervisor) waitForGo() bool {
 			return true
 		case m.Type == TypeHello:
 			s.tell(&Message{Type: TypeState, Seq: m.Seq, Phase: PhaseWaiting})
+		case m.Type == TypeSignal:
+			s.tell(&Message{Type: TypeSignaled, Seq: m.Seq, Errno: uint32(unix.ESRCH)})
 		default:
 			s.tell(&Message{Type: TypeUndefined, Seq: m.Seq})
 		}
@@ -260,7 +268,7 @@ func (s *supervisor) describeStart() *Started {
 	return &Started{
 		Program: id, Shim: s.self, Isolation: s.isolated,
 		Executable: s.prog.executable, Interpreter: s.prog.interpreter,
-		Boot: s.prog.boot, Wall: s.prog.wall,
+		Boot: s.prog.boot, Wall: s.prog.wall, BootID: s.bootID,
 	}
 }
 
@@ -268,7 +276,9 @@ func (s *supervisor) describeStart() *Started {
 func (s *supervisor) run() {
 	s.orders.begin(s.prog.boot)
 	go s.accept()
-	go s.receive(s.conn)
+	if s.conn != nil { // the daemon may have died since it said go
+		go s.receive(s.conn)
+	}
 	s.reap() // it may have ended before we listened for signals of children
 	for !s.advance() {
 		s.alarm.set(s.orders.next(s.conn != nil, s.alone))

@@ -70,7 +70,17 @@ func (d descendants) send(pid int, seen stat, sig unix.Signal) bool {
 	return unix.PidfdSendSignal(fd, sig, nil, 0) == nil
 }
 
-func (d descendants) empty() bool { return len(d.walk()) == 0 }
+// empty needs no walk: whoever is left has an ancestor that is our child, as
+// the orphaned ones become ours.
+func (d descendants) empty() bool {
+	var info unix.Siginfo
+	for {
+		err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+		if err != unix.EINTR {
+			return err == unix.ECHILD
+		}
+	}
+}
 
 // walk returns every descendant of this process.
 func (d descendants) walk() map[int]stat {

@@ -24,8 +24,8 @@ var (
 		ID: bytes.Repeat([]byte{1}, 16), Argv: []string{"sh", "-c", "", "echo"}, Path: "sh", Env: []string{"A=", "B=c"},
 		Dir: "/tmp", RingBytes: 1 << 20, Orders: Orders{LifetimeNano: 5, GraceNano: 6, OrphanNano: 7}, Isolation: IsolationPIDNS, HasStdin: true,
 	}
-	someReady   = Ready{Version: 1, Shim: someIdentity, Isolation: "pidns+mount", Boot: 8, Wall: 9}
-	someStarted = Started{Program: someIdentity, Shim: someIdentity, Isolation: "none", Executable: someFile, Interpreter: &someFile, Boot: 1, Wall: 2}
+	someReady   = Ready{Version: 1, Shim: someIdentity, Isolation: "pidns+mount", Boot: 8, Wall: 9, BootID: []byte{1}}
+	someStarted = Started{Program: someIdentity, Shim: someIdentity, Isolation: "none", Executable: someFile, Interpreter: &someFile, Boot: 1, Wall: 2, BootID: []byte{1}}
 	someFailed  = Failed{Step: "exec", Errno: 2, Detail: "no", Boot: 3, Wall: 4}
 	someExit    = Exit{
 		Signaled: true, Code: -1, Signal: 9, Core: true, Cause: "kill", Order: "orphan", Due: 1, UserNano: 2, SystemNano: 3, MaxRSSKiB: 4,

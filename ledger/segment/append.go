@@ -21,7 +21,7 @@ const GrowthStep = allocSize
 func (s *Segment) Append(b *Batch) error {
 	return s.update(func(tx *bolt.Tx) error {
 		s.used = tx.Size()
-		return putAll(tx.Bucket(bucketEvents), b)
+		return putAll(tx.Bucket(bucketEvents), b.from(0))
 	})
 }
 
@@ -42,9 +42,9 @@ func (s *Segment) Size() int64 { return s.used }
 
 // putAll puts the records where the keys grow at the right end only, so every
 // page is filled to the brim before the next.
-func putAll(events *bolt.Bucket, b *Batch) error {
+func putAll(events *bolt.Bucket, p part) error {
 	events.FillPercent = 1
-	return b.each(func(key [8]byte, frame []byte) error {
+	return p.each(func(key [8]byte, frame []byte) error {
 		return events.Put(key[:], frame)
 	})
 }

@@ -68,7 +68,7 @@ func (b *Builder) temporary() string { return b.path + temporary }
 // Add puts records into the segment. They are not durable before Commit.
 func (b *Builder) Add(batch *Batch) error {
 	return b.db.Update(func(tx *bolt.Tx) error {
-		return putAll(tx.Bucket(bucketEvents), batch)
+		return putAll(tx.Bucket(bucketEvents), batch.from(0))
 	})
 }
 

@@ -111,11 +111,28 @@ func (b *Batch) Truncate(n int) {
 	b.buf, b.ends = b.buf[:end], b.ends[:n]
 }
 
+// part is a run of a batch's records. It stays valid while the batch grows.
+type part struct {
+	first uint64
+	start int    // where its first frame begins in buf
+	buf   []byte // the frames
+	ends  []int  // where each frame ends in buf
+}
+
+// from returns the records from number n on.
+func (b *Batch) from(n int) part {
+	p := part{first: b.first + uint64(n), buf: b.buf, ends: b.ends[n:len(b.ends):len(b.ends)]}
+	if n > 0 {
+		p.start = b.ends[n-1]
+	}
+	return p
+}
+
 // each calls fn with every record's key and frame, in order.
-func (b *Batch) each(fn func(key [8]byte, frame []byte) error) error {
-	start := 0
-	for i, end := range b.ends {
-		if err := fn(seqKey(b.first+uint64(i)), b.buf[start:end:end]); err != nil {
+func (p part) each(fn func(key [8]byte, frame []byte) error) error {
+	start := p.start
+	for i, end := range p.ends {
+		if err := fn(seqKey(p.first+uint64(i)), p.buf[start:end:end]); err != nil {
 			return err
 		}
 		start = end

@@ -113,7 +113,7 @@ func checkSealed(t *testing.T, s *Segment) {
 	}
 	reads := 0
 	for from := uint64(100); from <= 3000; reads++ {
-		got, err := s.Read(from, 3000)
+		got, err := s.Read(from, 3000, nil)
 		if err != nil || len(got) == 0 {
 			t.Fatalf("%d records from %d on, %v", len(got), from, err)
 		}
@@ -123,10 +123,10 @@ func checkSealed(t *testing.T, s *Segment) {
 	if reads < 2 {
 		t.Error("one read took everything")
 	}
-	if got, err := s.Read(200, 210); err != nil || len(got) != 11 {
+	if got, err := s.Read(200, 210, nil); err != nil || len(got) != 11 {
 		t.Errorf("%d records of 11, %v", len(got), err)
 	}
-	_, err := s.Read(2999, 3001)
+	_, err := s.Read(2999, 3001, nil)
 	wantIs(t, err, ErrGap)
 	_, err = s.Get(99)
 	wantIs(t, err, ErrNotFound)
@@ -156,7 +156,7 @@ func TestKeptBytesStay(t *testing.T) {
 	}
 	var all []Record
 	for from := uint64(1); from <= 2000; {
-		got, err := s.Read(from, 2000)
+		got, err := s.Read(from, 2000, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -297,7 +297,7 @@ func TestRecordDamage(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer closeAll(t, s)
-			got, err := s.Read(1, 10)
+			got, err := s.Read(1, 10, nil)
 			wantIs(t, err, c.want)
 			checkRecords(t, got, 1)
 			var corrupt *CorruptError
@@ -370,7 +370,7 @@ func readAll(t *testing.T, path string) error {
 		return err
 	}
 	for from := uint64(1); from <= last; {
-		got, err := s.Read(from, last)
+		got, err := s.Read(from, last, nil)
 		checkRecords(t, got, from)
 		if err != nil {
 			return err
@@ -469,7 +469,7 @@ func FuzzOpenFrame(f *testing.F) {
 	f.Add(uint64(0), []byte{})
 	f.Add(uint64(1)<<63, make([]byte, frameHeader))
 	f.Fuzz(func(t *testing.T, seq uint64, frame []byte) {
-		r, err := openFrame(seq, frame)
+		r, err := OpenFrame(seq, frame)
 		if err != nil {
 			return
 		}
@@ -480,12 +480,12 @@ func FuzzOpenFrame(f *testing.F) {
 		}
 		if len(frame) > 0 {
 			frame[len(frame)-1] ^= 1
-			if _, err := openFrame(seq, frame); err == nil {
+			if _, err := OpenFrame(seq, frame); err == nil {
 				t.Error("a changed frame verifies")
 			}
 			frame[len(frame)-1] ^= 1
 		}
-		if _, err := openFrame(seq+1, frame); err == nil {
+		if _, err := OpenFrame(seq+1, frame); err == nil {
 			t.Error("a frame verifies under another seq")
 		}
 	})
