@@ -266,15 +266,6 @@ func honest() []byte {
 	return g.hook(call(g.spawn, imageAt, returnAt))
 }
 
-// detail returns the reason in the ledger's words, and fails if it is not what
-// was wanted.
-func wantDetail(t *testing.T, got, want string) {
-	t.Helper()
-	if !strings.Contains(got, want) {
-		t.Errorf("detail %q, want one with %q", got, want)
-	}
-}
-
 // idleHost is a fakeHost that notes nothing.
 type idleHost struct{ fakeHost }
 
