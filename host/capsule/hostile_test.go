@@ -13,7 +13,7 @@ import (
 )
 
 // hostile are guests that break a rule, each with the reason that the ledger
-// gives for their end. "" as reason: the guest lives on.
+// gives for their end, or one of several. "" as reason: the guest lives on.
 func hostile() map[string]struct {
 	module []byte
 	reason string
@@ -86,7 +86,8 @@ func hostile() map[string]struct {
 	calls("endless-loop", "did not return", func(g *guest) []byte { return Forever() })
 	calls("endless-loop-of-calls", "did not return", func(g *guest) []byte { return Forever(call(g.spawn, imageAt, returnAt)) })
 	calls("memory-without-end", "did not return", func(g *guest) []byte { return Forever(Const(16), Grow(), Drop()) })
-	add("recursion-without-end", "stack overflow", func(g *guest) []byte {
+	// On a busy machine the deadline comes before the end of the stack.
+	add("recursion-without-end", "stack overflow|did not return", func(g *guest) []byte {
 		g.Bump(cellAt, heapAt)
 		self := uint32(8 + 1 + 1) // after the imports, the allocator and the hook
 		g.hook(Call(self))
@@ -98,6 +99,20 @@ func hostile() map[string]struct {
 		g.Bump(cellAt, heapAt)
 		return g.hook(Forever(TableGrow(1<<28), Drop()))
 	})
+
+	// Guests that begin badly.
+	starts := func(name, reason string, code func(g *guest) []byte) {
+		add(name, reason, func(g *guest) []byte {
+			g.request(nil, "true")
+			g.Bump(cellAt, heapAt)
+			g.Func("_initialize", "", "", 0, code(g))
+			return g.hook()
+		})
+	}
+	starts("initialize-traps", "its instance could not be made", func(*guest) []byte { return Trap() })
+	starts("initialize-loops", "did not return", func(*guest) []byte { return Forever() })
+	starts("initialize-misuses", "not aligned", func(g *guest) []byte { return call(g.spawn, imageAt+1, returnAt) })
+	starts("initialize-spawns", "", func(g *guest) []byte { return call(g.spawn, imageAt, returnAt) })
 
 	// Allocators that cannot be believed.
 	allocator := func(name, reason string, body ...[]byte) {
@@ -181,7 +196,9 @@ func TestHostileGuestsHarmNobody(t *testing.T) {
 			case !errors.As(err, &failed) || failed.Outcome != end.Outcome:
 				t.Errorf("error %v, in the ledger %q", err, end.Outcome)
 			}
-			wantDetail(t, end.Detail, want)
+			if !slices.ContainsFunc(strings.Split(want, "|"), func(s string) bool { return strings.Contains(end.Detail, s) }) {
+				t.Errorf("detail %q, want one with %q", end.Detail, want)
+			}
 			if end.InstanceLost != (want != "") {
 				t.Errorf("instance lost: %v", end.InstanceLost)
 			}
