@@ -28,6 +28,7 @@ type committer struct {
 	l      *Ledger
 	newest newest
 	head   Header   // of the last committed event
+	timed  Header   // the event that a step of the clock is measured from: see passed
 	ids    idSource // ids.last is ahead of head by the batch in flight
 	batch  segment.Batch
 	stream *segment.Stream // of a large batch; nil: it is written in one go
@@ -163,7 +164,7 @@ func (c *committer) result(out outcome, err error) (*Commit, error) {
 func (c *committer) publish(es []*event.Event) {
 	last := es[len(es)-1]
 	c.l.o.Fold.Committed(es)
-	c.head = last.Header
+	c.passed(last)
 	c.show()
 	// A crash here is one after the commit, for everybody outside.
 	crashpoint.Here("ledger.commit.published")

@@ -30,15 +30,25 @@ func (c *committer) now() Header {
 // between two events, in nanoseconds, before it counts as a step.
 const maxStep = 1e9
 
+// passed takes in that e is the ledger's last event. A segment.opened does not
+// count for steps of the clock: it is written ahead of the batch that needs the
+// room, with the stepped clock already, and would swallow the step.
+func (c *committer) passed(e *event.Event) {
+	c.head = e.Header
+	if e.Kind() != event.KindSegmentOpened || c.timed.Seq == 0 {
+		c.timed = e.Header
+	}
+}
+
 // recordStep appends a clock.stepped event if the wall clock stepped since the
-// last event. It goes ahead of the batch in a commit of its own, so that every
-// closure finds it in the fold's tip.
+// event before. It goes ahead of the batch in a commit of its own, so that
+// every closure finds it in the fold's tip.
 func (c *committer) recordStep() error {
 	now := c.now()
-	if c.head.Seq == 0 || now.BootID != c.head.BootID {
+	if c.timed.Seq == 0 || now.BootID != c.timed.BootID {
 		return nil
 	}
-	delta := (now.Wall - c.head.Wall) - (now.Boottime - c.head.Boottime)
+	delta := (now.Wall - c.timed.Wall) - (now.Boottime - c.timed.Boottime)
 	if -maxStep <= delta && delta <= maxStep {
 		return nil
 	}

@@ -1,9 +1,14 @@
 package projector
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"testing"
 
+	"github.com/astrid-os/processledger/ledger"
 	"github.com/astrid-os/processledger/ledger/event"
 )
 
@@ -71,6 +76,115 @@ func BenchmarkApply(b *testing.B) {
 		h.applied(b)
 	}
 	reportEvents(b, len(h.events))
+}
+
+// BenchmarkDecodeApply replays a million events from their stored bytes.
+func BenchmarkDecodeApply(b *testing.B) {
+	h := million(1_000_000)
+	stored := make([][]byte, len(h.events))
+	for i, e := range h.events {
+		stored[i] = event.Encode(e)
+	}
+	n := len(h.events)
+	h = nil
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		s := New()
+		for _, raw := range stored {
+			e, err := event.Decode(raw)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := s.Apply(e); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	reportEvents(b, n)
+}
+
+// BenchmarkReplayLedger replays a million events from segment files, as an
+// auditor does who starts from the first.
+func BenchmarkReplayLedger(b *testing.B) {
+	dir := filepath.Join(b.TempDir(), "ledger")
+	n := fill(b, dir, million(1_000_000))
+	l, err := Open(dir, ledger.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	want := l.Snapshot().Encode()
+	b.ResetTimer()
+	for range b.N {
+		s := New()
+		for e, err := range l.Ledger().Events(context.Background(), 1, 0) {
+			if err == nil {
+				err = s.Apply(e)
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+		if !bytes.Equal(s.Encode(), want) {
+			b.Fatal("another state")
+		}
+	}
+	reportEvents(b, n)
+}
+
+// BenchmarkOpen opens a ledger whose newest segment is nearly full: the worst
+// start. The metric is what a daemon waits for.
+func BenchmarkOpen(b *testing.B) {
+	dir := filepath.Join(b.TempDir(), "ledger")
+	fill(b, dir, million(ledger.DefaultSegmentEvents-2000))
+	b.ResetTimer()
+	for range b.N {
+		l, err := Open(dir, ledger.Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		if err := l.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+}
+
+// fill commits a history through a Live, a thousand events at a time, and
+// returns how many events the ledger holds then.
+func fill(b *testing.B, dir string, h *history) int {
+	b.Helper()
+	l, err := Open(dir, ledger.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	// The ledger's own events shift the seqs that a signal.sent refers to.
+	requests := map[uint64]*event.SignalSent{}
+	for _, e := range h.events {
+		if sent, ok := e.Body.(*event.SignalSent); ok {
+			requests[sent.Request] = sent
+		}
+	}
+	for part := range slices.Chunk(h.events, 1000) {
+		_, err := l.Decide(context.Background(), func(_ *State, next ledger.Header) ([]*event.Event, error) {
+			for i, e := range part {
+				if sent := requests[e.Seq]; sent != nil && e.Kind() == event.KindSignalRequested {
+					sent.Request = next.Seq + uint64(i)
+				}
+			}
+			return part, nil
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	_, last := l.Ledger().Bounds()
+	if err := l.Close(); err != nil {
+		b.Fatal(err)
+	}
+	return int(last)
 }
 
 // BenchmarkClone copies a state of 1,000 handles, which is what a refused

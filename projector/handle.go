@@ -126,6 +126,10 @@ type Handle struct {
 	// LastSeq is the newest event of this handle: the back-pointer of the
 	// next one.
 	LastSeq uint64
+
+	// tallies are those that count the handle from its grant to its release:
+	// of all, its principal, its capsule, the pair. Derived, not encoded.
+	tallies [4]*tally
 }
 
 // Signal is a signal that has been requested and not been recorded as sent.
@@ -196,6 +200,7 @@ func (h *Handle) Obligation(cause string) (Obligation, bool) {
 // share: bytes that are never written again.
 func (h *Handle) Clone() *Handle {
 	c := *h
+	c.tallies = [4]*tally{}
 	c.Signals = slices.Clone(h.Signals)
 	c.Obligations = slices.Clone(h.Obligations)
 	return &c

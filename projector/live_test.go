@@ -328,3 +328,56 @@ func TestAtEverySeq(t *testing.T) {
 		t.Errorf("beyond the end: %v", err)
 	}
 }
+
+// TestReadersAmongWriters: readers see states that only go forward, and never
+// more live processes than the cap that every decision keeps.
+func TestReadersAmongWriters(t *testing.T) {
+	l := openLive(t, filepath.Join(t.TempDir(), "ledger"), ledger.Options{SegmentEvents: 64})
+	const limit = 3
+	var stop atomic.Bool
+	var readers, writers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			var last uint64
+			for !stop.Load() {
+				l.View(func(s *State) {
+					if s.Seq() < last || s.LivePrincipal("alice").Concurrent() > limit {
+						t.Errorf("at %d after %d: %+v live", s.Seq(), last, s.LivePrincipal("alice"))
+					}
+					last = s.Seq()
+				})
+				if s := l.Snapshot(); s.Seq() < last {
+					t.Errorf("snapshot at %d after a view at %d", s.Seq(), last)
+				}
+			}
+		})
+	}
+	for writer := range 8 {
+		writers.Go(func() {
+			for round := range 30 {
+				sc := scopeOf(0)
+				sc.Handle = testID(uint64(writer+1), byte(round))
+				granting := false
+				_, err := l.Decide(t.Context(), func(tip *State, _ ledger.Header) ([]*event.Event, error) {
+					if granting = tip.LivePrincipal("alice").Concurrent() < limit; granting {
+						return eventsOf(sc, requested(), granted()), nil
+					}
+					return eventsOf(sc, requested(), &event.SpawnDecided{Outcome: event.OutcomeRefused, Code: "quota"}), nil
+				})
+				if err == nil && granting {
+					err = decide(l, sc, &event.ProcessStarted{}, &event.ProcessExited{Exit: code(0), Cause: "self"}, &event.HandleReleased{})
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	writers.Wait()
+	stop.Store(true)
+	readers.Wait()
+	s := l.Snapshot()
+	if got := s.Totals(); got.Granted+got.Refused != 8*30 || s.HeldAll() != (Counts{}) {
+		t.Errorf("%+v, held %+v", got, s.HeldAll())
+	}
+}

@@ -50,7 +50,7 @@ type callKey struct{ principal, capsule, call string }
 // derived is what follows from the handles and cancels alone. It is kept for
 // speed, never encoded, and built again after Decode and Clone.
 type derived struct {
-	all        tally
+	all        *tally
 	principals map[string]*tally
 	capsules   map[string]*tally
 	pairs      map[pair]*tally
@@ -62,6 +62,7 @@ type derived struct {
 
 func newDerived() derived {
 	return derived{
+		all:        new(tally),
 		principals: map[string]*tally{},
 		capsules:   map[string]*tally{},
 		pairs:      map[pair]*tally{},
@@ -72,7 +73,9 @@ func newDerived() derived {
 // reserve counts a handle that was just granted.
 func (d *derived) reserve(h *Handle) {
 	d.hold(h)
-	d.each(h, func(t *tally) { *t.live.of(h.Tier)++ })
+	for _, t := range h.tallies {
+		*t.live.of(h.Tier)++
+	}
 	if k, ok := callOf(h); ok {
 		d.calls[k] = append(d.calls[k], h)
 	}
@@ -80,15 +83,22 @@ func (d *derived) reserve(h *Handle) {
 
 // hold counts a handle that is granted, whether it lives or not.
 func (d *derived) hold(h *Handle) {
-	grow(d.principals, h.Principal)
-	grow(d.capsules, h.Capsule)
-	grow(d.pairs, pair{h.Principal, h.Capsule})
-	d.each(h, func(t *tally) { *t.held.of(h.Tier)++ })
+	h.tallies = [...]*tally{
+		d.all,
+		grown(d.principals, h.Principal),
+		grown(d.capsules, h.Capsule),
+		grown(d.pairs, pair{h.Principal, h.Capsule}),
+	}
+	for _, t := range h.tallies {
+		*t.held.of(h.Tier)++
+	}
 }
 
 // free takes a handle that ended out of the live ones.
 func (d *derived) free(h *Handle) {
-	d.each(h, func(t *tally) { *t.live.of(h.Tier)-- })
+	for _, t := range h.tallies {
+		*t.live.of(h.Tier)--
+	}
 	k, ok := callOf(h)
 	if !ok {
 		return
@@ -103,30 +113,28 @@ func (d *derived) free(h *Handle) {
 
 // release forgets a handle that ended before.
 func (d *derived) release(h *Handle) {
-	d.each(h, func(t *tally) { *t.held.of(h.Tier)-- })
-	shrink(d.principals, h.Principal)
-	shrink(d.capsules, h.Capsule)
-	shrink(d.pairs, pair{h.Principal, h.Capsule})
-}
-
-// each calls fn with the four tallies that count h, which must exist.
-func (d *derived) each(h *Handle, fn func(*tally)) {
-	fn(&d.all)
-	fn(d.principals[h.Principal])
-	fn(d.capsules[h.Capsule])
-	fn(d.pairs[pair{h.Principal, h.Capsule}])
-}
-
-func grow[K comparable](m map[K]*tally, k K) {
-	if m[k] == nil {
-		m[k] = new(tally)
+	for _, t := range h.tallies {
+		*t.held.of(h.Tier)--
+	}
+	if h.tallies[1].held == (Counts{}) {
+		delete(d.principals, h.Principal)
+	}
+	if h.tallies[2].held == (Counts{}) {
+		delete(d.capsules, h.Capsule)
+	}
+	if h.tallies[3].held == (Counts{}) {
+		delete(d.pairs, pair{h.Principal, h.Capsule})
 	}
 }
 
-func shrink[K comparable](m map[K]*tally, k K) {
-	if m[k].held == (Counts{}) {
-		delete(m, k)
+// grown returns the tally of k, a new one where there is none.
+func grown[K comparable](m map[K]*tally, k K) *tally {
+	t := m[k]
+	if t == nil {
+		t = new(tally)
+		m[k] = t
 	}
+	return t
 }
 
 // callOf is the key of a handle in the index of calls; persistent processes

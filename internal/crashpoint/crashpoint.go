@@ -4,6 +4,8 @@
 // In an ordinary build [Here] does nothing and costs nothing. Built with the
 // tag crashpoints, it kills its own process when the environment variable
 // ASTRID_CRASH_AT names the point ("name", or "name#3" for the third passing).
+// "@DIR" names a directory instead, by which processes that run already can be
+// told to die; see dir.go.
 //
 // Every point stands in a table below, and a test fails for a point without a
 // crash test: see [Points].
@@ -14,10 +16,11 @@ type Component string
 
 // The components.
 const (
-	Ledger   Component = "ledger"
-	Daemon   Component = "daemon"
-	Shim     Component = "shim"
-	Recovery Component = "recovery"
+	Ledger    Component = "ledger"
+	Daemon    Component = "daemon"
+	Shim      Component = "shim"
+	Recovery  Component = "recovery"
+	Migration Component = "migration"
 )
 
 // Point is a named place in the code.

@@ -13,9 +13,18 @@ import (
 const Enabled = true
 
 var (
-	target, nth = parse(os.Getenv("ASTRID_CRASH_AT"))
-	passed      atomic.Int64
+	dir, target, nth = setting(os.Getenv("ASTRID_CRASH_AT"))
+	passed           atomic.Int64
 )
+
+// setting reads the variable: a directory, or a point.
+func setting(s string) (dir, name string, nth int64) {
+	if dir, ok := strings.CutPrefix(s, "@"); ok {
+		return dir, "", 0
+	}
+	name, nth = parse(s)
+	return "", name, nth
+}
 
 func parse(s string) (name string, nth int64) {
 	name, count, found := strings.Cut(s, "#")
@@ -33,12 +42,17 @@ func parse(s string) (name string, nth int64) {
 // before Here returns: by SIGKILL, so that no deferred function runs and no
 // buffer is flushed.
 func Here(name string) {
-	if target == "" || name != target {
-		return
-	}
-	if passed.Add(1) != nth {
+	if !due(name) {
 		return
 	}
 	die()
 	select {} // the signal is on its way
+}
+
+// due tells whether this passing is the one to die at.
+func due(name string) bool {
+	if dir != "" {
+		return dueInDir(name)
+	}
+	return target != "" && name == target && passed.Add(1) == nth
 }

@@ -29,6 +29,8 @@ type Unknown struct {
 }
 
 // DaemonStarted is written by a daemon once it holds the ledger.
+//
+// Actor: host. Scope: none.
 type DaemonStarted struct {
 	Version      string // of the daemon's build
 	PID          uint32 // of the daemon, host namespace; for people, never an identity
@@ -40,6 +42,8 @@ type DaemonStarted struct {
 }
 
 // DaemonStopped is written by an orderly shutdown, last.
+//
+// Actor: host. Scope: none.
 type DaemonStopped struct {
 	Reason string // "signal: terminated", "operator", …
 	Ended  uint32 // processes ended by the shutdown
@@ -47,6 +51,8 @@ type DaemonStopped struct {
 }
 
 // RecoveryStarted opens the matching of ledger and disk after a start.
+//
+// Actor: host. Scope: none.
 type RecoveryStarted struct {
 	Handles     uint32 // handles not terminal in the ledger
 	Directories uint32 // process directories found on disk
@@ -54,6 +60,8 @@ type RecoveryStarted struct {
 }
 
 // RecoveryFinished closes it, with what it found.
+//
+// Actor: host. Scope: none.
 type RecoveryFinished struct {
 	Adopted  uint32 // living processes held again
 	Exited   uint32 // processes that ended meanwhile, with a true exit
@@ -68,6 +76,10 @@ type RecoveryFinished struct {
 }
 
 // SegmentOpened is the first event of each segment.
+//
+// It is written by the ledger itself, when a segment is made.
+//
+// Actor: host. Scope: none.
 type SegmentOpened struct {
 	Ordinal         uint64 // 1 for the first segment of the ledger
 	Layout          uint32 // layout version of the file
@@ -81,12 +93,19 @@ type SegmentOpened struct {
 
 // ClockStepped records that the wall clock moved against CLOCK_BOOTTIME by
 // more than a second since the event before.
+//
+// It is written by the ledger itself, just before the first event that the new
+// time stamps.
+//
+// Actor: host. Scope: none.
 type ClockStepped struct {
 	DeltaNano int64 // ns; positive: forward
 	rest
 }
 
 // CapsuleLoaded records a capsule that the daemon serves from now on.
+//
+// Actor: host. Scope: capsule.
 type CapsuleLoaded struct {
 	Version         string   // as its manifest gives it
 	Manifest        string   // the manifest's text itself: it is the policy
@@ -99,12 +118,18 @@ type CapsuleLoaded struct {
 }
 
 // CapsuleUnloaded records that a capsule is no longer served.
+//
+// Actor: host. Scope: capsule.
 type CapsuleUnloaded struct {
 	Reason string // "shutdown", "operator", …
 	rest
 }
 
 // PolicyChanged records the policy in force from now on, with its text.
+//
+// It is written at every start whose policy differs from the last recorded one.
+//
+// Actor: host. Scope: the principal concerned, if there is one.
 type PolicyChanged struct {
 	Subject string // "config", or "principal:NAME"
 	Text    string // the policy itself
@@ -113,6 +138,9 @@ type PolicyChanged struct {
 }
 
 // InvocationStarted is written before a capsule is called.
+//
+// Actor: whoever called, in general an operator. Scope: principal, capsule,
+// instance, call id.
 type InvocationStarted struct {
 	Action        string // what the capsule is asked to do
 	PayloadBytes  uint64 // size of its input
@@ -121,6 +149,10 @@ type InvocationStarted struct {
 }
 
 // InvocationFinished is written before the caller sees the answer.
+//
+// For invocations that a crash cut off it is written by the recovery.
+//
+// Actor: whoever called, host after a crash. Scope: as in invocation.started.
 type InvocationFinished struct {
 	Outcome      string // "ok", "error", "trap", "cancelled", "deadline", "daemon-restart"
 	Returned     string // the action that the guest returned
@@ -140,7 +172,7 @@ const (
 	TierPersistent Tier = 3 // spawn-persistent: ends when released
 )
 
-// Limits are the resource limits a guest asked for; nil means not asked.
+// Limits are the resource limits a guest asked for; absent means not asked.
 type Limits struct {
 	MemoryBytes *uint64 // address space, bytes
 	CPUSeconds  *uint64 // CPU time, s
@@ -152,6 +184,10 @@ type Limits struct {
 // SpawnRequested records everything a guest asked for but secrets: env values,
 // stdin and injected bytes are never stored, only their keys and keyed
 // digests.
+//
+// It is written, in one commit with the decision, before anything starts.
+//
+// Actor: guest. Scope: principal, capsule, instance, call id, handle.
 type SpawnRequested struct {
 	Tier    Tier   // the lifetime class asked for
 	Command string // as the guest gave it
@@ -206,6 +242,10 @@ type Orders struct {
 
 // SpawnDecided records the decision on the request before it, always in the
 // same commit.
+//
+// Nothing runs before this event is durable.
+//
+// Actor: host. Scope: as in spawn.requested.
 type SpawnDecided struct {
 	Outcome   Outcome     // granted or refused
 	Code      string      // refused: the contract's error code ("quota", "capability-denied", …)
@@ -220,6 +260,8 @@ type SpawnDecided struct {
 }
 
 // SpawnAborted records that a granted spawn never ran. It frees the slot.
+//
+// Actor: host. Scope: as in spawn.requested.
 type SpawnAborted struct {
 	Reason string // "caller-gone", "cancelled", "shutdown", "shim-not-ready", "daemon-died", "commit-failed"
 	Detail string // one sentence for people
@@ -228,6 +270,8 @@ type SpawnAborted struct {
 
 // SpawnFailed records that a granted program could not be started. It frees
 // the slot.
+//
+// Actor: host. Scope: as in spawn.requested.
 type SpawnFailed struct {
 	Step   string // "resolve", "chdir", "exec", "jail", …
 	Errno  uint32 // Linux error number, 0 if there is none
@@ -255,6 +299,8 @@ type File struct {
 
 // ProcessStarted records that the program runs (or ran: in a sync spawn it
 // rides with the exit's commit).
+//
+// Actor: host. Scope: as in spawn.requested.
 type ProcessStarted struct {
 	Program     Identity // what was asked for
 	Shim        Identity // its supervisor
@@ -267,6 +313,8 @@ type ProcessStarted struct {
 }
 
 // ProcessAdopted records that a restarted daemon holds a living process again.
+//
+// Actor: host. Scope: as in spawn.requested.
 type ProcessAdopted struct {
 	Shim Identity // the process's supervisor, alive
 	rest
@@ -288,6 +336,10 @@ type StreamSummary struct {
 }
 
 // ProcessExited records a true exit. It frees the slot.
+//
+// It is durable before anybody is told of the exit.
+//
+// Actor: host. Scope: as in spawn.requested.
 type ProcessExited struct {
 	Exit       Exit // how it ended
 	CoreDumped bool // whether the signal left a core dump
@@ -312,6 +364,11 @@ type ProcessExited struct {
 
 // ProcessLost records that a process is proven dead and its exit is unknown.
 // It frees the slot.
+//
+// It is written only with proof of death: its supervisor's lock is free and its
+// identity gone, or the machine has booted since.
+//
+// Actor: host. Scope: as in spawn.requested.
 type ProcessLost struct {
 	Reason  string // "shim-killed", "reboot", "may-have-run"
 	Detail  string // one sentence for people
@@ -321,6 +378,8 @@ type ProcessLost struct {
 
 // CancelRequested records a cancel by call ids, or of a whole principal. The
 // signals it leads to are events of their own, with cause "cancel".
+//
+// Actor: operator. Scope: principal, and capsule if it is limited to one.
 type CancelRequested struct {
 	Cancel  []byte   // 16 bytes: id of this cancel
 	CallIDs []string // empty: all of the scope
@@ -330,12 +389,16 @@ type CancelRequested struct {
 }
 
 // CancelFinished records that every handle of a cancel is terminal.
+//
+// Actor: host. Scope: as in cancel.requested.
 type CancelFinished struct {
 	Cancel []byte // 16 bytes: id of the cancel.requested
 	rest
 }
 
 // StopRequested records that a process is to end: TERM, grace, KILL.
+//
+// Actor: whoever asks for it. Scope: as in spawn.requested.
 type StopRequested struct {
 	GraceNano int64  // from TERM to KILL, ns
 	Reason    string // "operator", "shutdown", …
@@ -343,6 +406,8 @@ type StopRequested struct {
 }
 
 // TimerFired records that a timer ran out, before its order is carried out.
+//
+// Actor: timer. Scope: as in spawn.requested.
 type TimerFired struct {
 	Timer   string // "lifetime", "orphan"
 	DueBoot int64  // CLOCK_BOOTTIME ns
@@ -359,6 +424,11 @@ const (
 )
 
 // SignalRequested is the authority to send one signal, once.
+//
+// It is written before the signal is sent, and never a second time for the same
+// signal. After a crash between the two nobody knows whether it arrived.
+//
+// Actor: whoever causes it. Scope: as in spawn.requested.
 type SignalRequested struct {
 	Signal uint32       // Linux number
 	Target SignalTarget // the program or its tree
@@ -373,6 +443,8 @@ type SignalRequested struct {
 }
 
 // SignalSent records what became of the request.
+//
+// Actor: host. Scope: as in spawn.requested.
 type SignalSent struct {
 	Request   uint64 // seq of the signal.requested
 	Signal    uint32 // Linux number
@@ -383,6 +455,8 @@ type SignalSent struct {
 
 // HandleReleased records that nobody holds the handle any more; its directory
 // is deleted after this.
+//
+// Actor: host. Scope: as in spawn.requested.
 type HandleReleased struct {
 	Reason string // "dropped", "sync-finished", "instance-gone", "refused", "recovered"
 	rest
@@ -390,14 +464,18 @@ type HandleReleased struct {
 
 // OrphanEnded records a shim or a directory that the ledger knows nothing of,
 // or knows as terminal, and that was ended.
+//
+// Actor: host. Scope: the handle, if the name of the directory is one.
 type OrphanEnded struct {
 	Directory string    // name of its directory
-	Shim      *Identity // nil if no shim lived
+	Shim      *Identity // absent if no shim lived
 	Reason    string    // "unknown" to the ledger, or "terminal" in it
 	rest
 }
 
 // LedgerMigrated records that the files were brought to a newer layout.
+//
+// Actor: host. Scope: none.
 type LedgerMigrated struct {
 	From   uint32 // layout version before
 	To     uint32 // layout version after

@@ -66,8 +66,8 @@ func Check(e *Event) error {
 // error is a [*DecodeError].
 func Decode(b []byte) (*Event, error) {
 	e := new(Event)
-	r := envelope{b: b, e: e}
-	if err := r.read(); err != nil {
+	r := envelope{b: b}
+	if err := r.read(e); err != nil {
 		return nil, err
 	}
 	kind := e.Kind()
@@ -83,8 +83,8 @@ func Decode(b []byte) (*Event, error) {
 // error is a [*DecodeError].
 func DecodeHeader(b []byte) (Event, error) {
 	var e Event
-	r := envelope{b: b, e: &e}
-	err := r.read()
+	r := envelope{b: b}
+	err := r.read(&e)
 	return e, err
 }
 

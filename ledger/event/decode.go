@@ -126,7 +126,7 @@ func (d *decoder) take(n num, name string, t protowire.Type) *slot {
 }
 
 // each calls fn with every occurrence of a field that is there.
-func (d *decoder) each(s *slot, name string, fn func(f *field)) {
+func (d *decoder) each(s *slot, name string, fn func(f field)) {
 	f := s.field
 	for i, left := s.first, s.count; left > 0; i = f.end {
 		if err := f.scan(d.data, i); err != nil {
@@ -140,7 +140,7 @@ func (d *decoder) each(s *slot, name string, fn func(f *field)) {
 			d.fail(name, f.wrongType(""))
 			return
 		}
-		fn(&f)
+		fn(f)
 	}
 }
 
@@ -167,7 +167,7 @@ func (d *decoder) texts(n num, name string, p *[]string) {
 	if s := d.take(n, name, protowire.BytesType); s != nil {
 		list := make([]string, 0, len(*p)+s.count)
 		list = append(list, *p...)
-		d.each(s, name, func(f *field) { list = append(list, d.string(f, name)) })
+		d.each(s, name, func(f field) { list = append(list, d.string(&f, name)) })
 		*p = list
 	}
 }
@@ -195,7 +195,7 @@ func (d *decoder) id(n num, name string, p *[]byte) {
 
 func (d *decoder) ids(n num, name string, p *[][]byte) {
 	if s := d.take(n, name, protowire.BytesType); s != nil {
-		d.each(s, name, func(f *field) { *p = append(*p, d.idBytes(f, name)) })
+		d.each(s, name, func(f field) { *p = append(*p, d.idBytes(&f, name)) })
 	}
 }
 
@@ -273,7 +273,7 @@ func (d *decoder) optU64(n num, name string, p **uint64) {
 // message sets a part from all its occurrences: protobuf merges them.
 func (d *decoder) message(n num, name string, m message, _ bool) {
 	if s := d.take(n, name, protowire.BytesType); s != nil {
-		d.each(s, name, func(f *field) { d.part(f, name, m) })
+		d.each(s, name, func(f field) { d.part(&f, name, m) })
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 // declare them, and the address of each value.
 type describer struct {
 	fields []string
+	shown  []string // the types as readers of JSON see them
 	nums   []num
 	values []any
 	parts  []message
@@ -20,19 +21,16 @@ type describer struct {
 
 func (d *describer) add(n num, name, typ string, p any) {
 	d.fields = append(d.fields, fmt.Sprintf("%s %s = %d", typ, name, n))
+	d.shown = append(d.shown, strings.Replace(typ, "repeated", "list of", 1))
 	d.nums = append(d.nums, n)
 	d.values = append(d.values, p)
 }
 
 func (d *describer) text(n num, name string, p *string)    { d.add(n, name, "string", p) }
 func (d *describer) texts(n num, name string, p *[]string) { d.add(n, name, "repeated string", p) }
-func (d *describer) blob(n num, name string, p *[]byte)    { d.add(n, name, "bytes", p) }
-func (d *describer) id(n num, name string, p *[]byte)      { d.add(n, name, "bytes", p) }
-func (d *describer) ids(n num, name string, p *[][]byte)   { d.add(n, name, "repeated bytes", p) }
 func (d *describer) u32(n num, name string, p *uint32)     { d.add(n, name, "uint32", p) }
 func (d *describer) u64(n num, name string, p *uint64)     { d.add(n, name, "uint64", p) }
 func (d *describer) i64(n num, name string, p *int64)      { d.add(n, name, "int64", p) }
-func (d *describer) wall(n num, name string, p *int64)     { d.add(n, name, "int64", p) }
 func (d *describer) flag(n num, name string, p *bool)      { d.add(n, name, "bool", p) }
 func (d *describer) optI32(n num, name string, p **int32)  { d.add(n, name, "optional int32", p) }
 func (d *describer) optU32(n num, name string, p **uint32) { d.add(n, name, "optional uint32", p) }
@@ -44,7 +42,32 @@ func (d *describer) element(n num, name string, _ int, m message) {
 	d.part(n, name, "repeated", m)
 }
 
-func (d *describer) enum(n num, name string, p *uint32, _ names) { d.add(n, name, "enum", p) }
+func (d *describer) show(typ string) { d.shown[len(d.shown)-1] = typ }
+
+func (d *describer) blob(n num, name string, p *[]byte) {
+	d.add(n, name, "bytes", p)
+	d.show("hex")
+}
+
+func (d *describer) id(n num, name string, p *[]byte) {
+	d.add(n, name, "bytes", p)
+	d.show("ULID")
+}
+
+func (d *describer) ids(n num, name string, p *[][]byte) {
+	d.add(n, name, "repeated bytes", p)
+	d.show("list of ULID")
+}
+
+func (d *describer) wall(n num, name string, p *int64) {
+	d.add(n, name, "int64", p)
+	d.show("time")
+}
+
+func (d *describer) enum(n num, name string, p *uint32, e names) {
+	d.add(n, name, "enum", p)
+	d.show(strings.Join(e.values[1:], ", "))
+}
 
 func (d *describer) message(n num, name string, m message, always bool) {
 	label := ""

@@ -51,9 +51,7 @@ func (w *encoder) envelope(e *Event) {
 // envelope reads everything of an event but the body: the header, the scope,
 // the kind, and where the body stands.
 type envelope struct {
-	b []byte
-	e *Event
-
+	b      []byte
 	kind   Kind
 	bodyNo num    // number of the body's field, 0 until it was seen
 	body   []byte // its bytes
@@ -61,8 +59,9 @@ type envelope struct {
 	texts  envelopeTexts
 }
 
-// read sets everything of r.e but its body, which becomes a [headerOnly].
-func (r *envelope) read() error {
+// read sets everything of e but its body, which becomes a [headerOnly]. e is a
+// parameter so that it need not live on the heap.
+func (r *envelope) read(e *Event) error {
 	if len(r.b) > MaxEncoded {
 		return &DecodeError{Reason: fmt.Sprintf("%d bytes, an event has at most %d", len(r.b), MaxEncoded)}
 	}
@@ -71,21 +70,20 @@ func (r *envelope) read() error {
 		if err := f.scan(r.b, i); err != nil {
 			return err
 		}
-		if err := r.take(&f); err != nil {
+		if err := r.take(&f, e); err != nil {
 			return err
 		}
 	}
 	if err := r.checkBody(); err != nil {
 		return err
 	}
-	r.texts.set(r.b, r.e)
-	r.e.Body = headerOnly(r.kind)
+	r.texts.set(r.b, e)
+	e.Body = headerOnly(r.kind)
 	return nil
 }
 
-// take takes in one field.
-func (r *envelope) take(f *field) (err error) {
-	e := r.e
+// take takes one field in.
+func (r *envelope) take(f *field, e *Event) (err error) {
 	var v uint64
 	switch f.num {
 	case numKind:

@@ -24,7 +24,6 @@ var (
 	guest    = Scope{Principal: "alice", Capsule: "builder", Instance: "builder-alice-1", CallID: "call-42", Actor: Actor{Kind: ActorGuest}}
 	onHandle = with(guest, ActorGuest, exampleHandle)
 	byHost   = with(guest, ActorHost, exampleHandle)
-	byShim   = with(guest, ActorShim, exampleHandle)
 )
 
 func with(s Scope, by ActorKind, handle ulid.ULID) Scope {
@@ -51,8 +50,8 @@ func exampleEvents() []*Event {
 		}},
 		{with(Scope{Capsule: "builder"}, ActorHost, ulid.ULID{}), &CapsuleUnloaded{Reason: "shutdown"}},
 		{with(Scope{Principal: "alice"}, ActorHost, ulid.ULID{}), &PolicyChanged{Subject: "principal:alice", Text: "max_background = 4\n", SHA256: exampleDigest}},
-		{Scope{Principal: "alice", Capsule: "builder", CallID: "call-42", Actor: operator.Actor}, &InvocationStarted{Action: "build", PayloadBytes: 120, PayloadDigest: exampleDigest}},
-		{guest, &InvocationFinished{Outcome: "ok", Returned: "built", DurationNano: 2_500_000_000}},
+		{Scope{Principal: "alice", Capsule: "builder", Instance: "builder-alice-1", CallID: "call-42", Actor: operator.Actor}, &InvocationStarted{Action: "build", PayloadBytes: 120, PayloadDigest: exampleDigest}},
+		{Scope{Principal: "alice", Capsule: "builder", Instance: "builder-alice-1", CallID: "call-42", Actor: operator.Actor}, &InvocationFinished{Outcome: "ok", Returned: "built", DurationNano: 2_500_000_000}},
 		{onHandle, &SpawnRequested{
 			Tier: TierBackground, Command: "git", Args: []string{"clone", "https://example.org/r.git"}, ArgsCount: 2, ArgsBytes: 32,
 			Cwd: "src", EnvKeys: []string{"HOME", "LANG"}, StdinBytes: 5, StdinDigest: exampleDigest,
@@ -70,7 +69,7 @@ func exampleEvents() []*Event {
 			StartedWall: wall, StartedBoot: 88_123_460_000_000,
 		}},
 		{byHost, &ProcessAdopted{Shim: exampleShim}},
-		{byShim, &ProcessExited{
+		{byHost, &ProcessExited{
 			Exit: Exit{Code: new(int32(0))}, Cause: "self", UserNano: 31_000_000, SystemNano: 12_000_000, MaxRSSKiB: 18_432,
 			Stdout: StreamSummary{Bytes: 12, SHA256: exampleDigest}, EndedWall: wall + 1e9, EndedBoot: 88_124_460_000_000,
 		}},
@@ -81,7 +80,7 @@ func exampleEvents() []*Event {
 		{with(guest, ActorTimer, exampleHandle), &TimerFired{Timer: "lifetime", DueBoot: 88_723_460_000_000}},
 		{byHost, &SignalRequested{Signal: 15, Target: TargetTree, Cause: "cancel", Cancel: exampleCancel[:]}},
 		{byHost, &SignalSent{Request: 24, Signal: 15, Detail: "the program has ended"}},
-		{onHandle, &HandleReleased{Reason: "dropped"}},
+		{byHost, &HandleReleased{Reason: "dropped"}},
 		{with(Scope{}, ActorHost, exampleHandle), &OrphanEnded{Directory: exampleHandle.String(), Shim: &exampleShim, Reason: "terminal"}},
 		{host, &LedgerMigrated{From: 1, To: 2, Backup: "/var/lib/astrid/backup-layout-1"}},
 	}

@@ -36,9 +36,9 @@ func closeFrame(seq, prev uint64, frame []byte) {
 	binary.LittleEndian.PutUint32(frame, checksum(seq, frame))
 }
 
-// openFrame checks the frame stored under seq. The record's bytes are part of
+// OpenFrame checks the frame stored under seq. The record's bytes are part of
 // frame, not a copy.
-func openFrame(seq uint64, frame []byte) (Record, error) {
+func OpenFrame(seq uint64, frame []byte) (Record, error) {
 	if len(frame) < frameHeader {
 		return Record{}, errShortFrame
 	}

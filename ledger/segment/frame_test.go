@@ -43,7 +43,7 @@ func FuzzOpenFrame(f *testing.F) {
 	f.Add(uint64(0), []byte{})
 	f.Add(uint64(1)<<63, make([]byte, frameHeader))
 	f.Fuzz(func(t *testing.T, seq uint64, frame []byte) {
-		r, err := openFrame(seq, frame)
+		r, err := OpenFrame(seq, frame)
 		if err != nil {
 			return
 		}
@@ -54,12 +54,12 @@ func FuzzOpenFrame(f *testing.F) {
 		}
 		if len(frame) > 0 {
 			frame[len(frame)-1] ^= 1
-			if _, err := openFrame(seq, frame); err == nil {
+			if _, err := OpenFrame(seq, frame); err == nil {
 				t.Error("a changed frame verifies")
 			}
 			frame[len(frame)-1] ^= 1
 		}
-		if _, err := openFrame(seq+1, frame); err == nil {
+		if _, err := OpenFrame(seq+1, frame); err == nil {
 			t.Error("a frame verifies under another seq")
 		}
 	})

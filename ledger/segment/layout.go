@@ -79,14 +79,20 @@ func (m Meta) put(tx *bolt.Tx) error {
 	return nil
 }
 
-// metaOf reads the meta bucket. It reads the layout first and goes no further
-// if that is newer than this build.
+// metaOf reads the meta bucket.
 func metaOf(tx *bolt.Tx) (Meta, error) {
 	b := tx.Bucket(bucketMeta)
 	if b == nil {
 		return Meta{}, fmt.Errorf("no bucket %q: not a segment of a ledger", bucketMeta)
 	}
-	r := metaReader{b: b}
+	return MetaFrom(b.Get)
+}
+
+// MetaFrom reads a meta bucket of which get returns the values; nil: there is
+// none. It reads the layout first and goes no further if that is newer than
+// this build: then the error is ErrNewerLayout.
+func MetaFrom(get func(key []byte) []byte) (Meta, error) {
+	r := metaReader{get: get}
 	m := Meta{Layout: uint32(r.number(keyLayout, 32))}
 	if r.err == nil && m.Layout > Layout {
 		return m, fmt.Errorf("layout %d, this build knows up to %d: %w", m.Layout, Layout, ErrNewerLayout)
@@ -95,7 +101,7 @@ func metaOf(tx *bolt.Tx) (Meta, error) {
 	m.Ordinal = r.number(keyOrdinal, 64)
 	m.First = r.number(keyFirst, 64)
 	r.hash(keyState, &m.StateSHA256)
-	if m.Sealed = b.Get(keySealed) != nil; m.Sealed {
+	if m.Sealed = get(keySealed) != nil; m.Sealed {
 		m.Last = r.number(keySealed, 64)
 	}
 	return m, r.err
@@ -103,18 +109,18 @@ func metaOf(tx *bolt.Tx) (Meta, error) {
 
 // metaReader reads values of the meta bucket and keeps the first error.
 type metaReader struct {
-	b   *bolt.Bucket
+	get func(key []byte) []byte
 	err error
 }
 
 func (r *metaReader) fail(key []byte, err error) {
 	if r.err == nil {
-		r.err = fmt.Errorf("meta %s %q: %w", key, r.b.Get(key), err)
+		r.err = fmt.Errorf("meta %s %q: %w", key, r.get(key), err)
 	}
 }
 
 func (r *metaReader) number(key []byte, bits int) uint64 {
-	n, err := strconv.ParseUint(string(r.b.Get(key)), 10, bits)
+	n, err := strconv.ParseUint(string(r.get(key)), 10, bits)
 	if err != nil {
 		r.fail(key, err)
 	}
@@ -122,7 +128,7 @@ func (r *metaReader) number(key []byte, bits int) uint64 {
 }
 
 func (r *metaReader) ulid(key []byte) ulid.ULID {
-	id, err := ulid.ParseStrict(string(r.b.Get(key)))
+	id, err := ulid.ParseStrict(string(r.get(key)))
 	if err != nil {
 		r.fail(key, err)
 	}
@@ -130,7 +136,7 @@ func (r *metaReader) ulid(key []byte) ulid.ULID {
 }
 
 func (r *metaReader) hash(key []byte, to *[32]byte) {
-	raw, err := hex.DecodeString(string(r.b.Get(key)))
+	raw, err := hex.DecodeString(string(r.get(key)))
 	if err == nil && len(raw) != len(to) {
 		err = fmt.Errorf("%d bytes, want %d", len(raw), len(to))
 	}

@@ -40,7 +40,7 @@ func (s *Segment) Get(seq uint64) (r Record, err error) {
 		if frame == nil {
 			return fmt.Errorf("event %d: %w", seq, ErrNotFound)
 		}
-		r, err = openFrame(seq, bytes.Clone(frame))
+		r, err = OpenFrame(seq, bytes.Clone(frame))
 		return s.corrupt(seq, err)
 	})
 	return r, err
@@ -76,7 +76,7 @@ func (s *Segment) read(c *bolt.Cursor, from, to uint64, buf *Buffer) error {
 		if buf.size += len(v); buf.size > maxReadBytes && seq > from {
 			break
 		}
-		r, err := openFrame(seq, v)
+		r, err := OpenFrame(seq, v)
 		if err != nil {
 			return s.corrupt(seq, err)
 		}
@@ -103,7 +103,7 @@ func (s *Segment) expect(k []byte, seq uint64) error {
 	return nil
 }
 
-// corrupt names the place of an error of openFrame; nil stays nil.
+// corrupt names the place of an error of OpenFrame; nil stays nil.
 func (s *Segment) corrupt(seq uint64, err error) error {
 	if err == nil {
 		return nil

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"path/filepath"
+
+	"github.com/astrid-os/processledger/internal/control"
+	"github.com/astrid-os/processledger/internal/query"
+	"github.com/astrid-os/processledger/internal/ui"
+	"github.com/astrid-os/processledger/ledger"
+	"github.com/astrid-os/processledger/ledger/event"
+)
+
+// daemonSource asks a daemon.
+type daemonSource struct {
+	client  *control.Client
+	archive *ledger.Archive // made by reader
+	read    uint64
+}
+
+func newDaemonSource(socket string) *daemonSource {
+	return &daemonSource{client: control.NewClient(socket)}
+}
+
+func (d *daemonSource) where() string { return "the daemon at " + d.client.Socket() }
+
+func (d *daemonSource) bounds(ctx context.Context) (first, last uint64, err error) {
+	s, err := d.client.Status(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	return s.Ledger.First, s.Ledger.Last, nil
+}
+
+func (d *daemonSource) through() uint64 { return d.read }
+
+func (d *daemonSource) ps(ctx context.Context, all bool) (*control.Ps, error) {
+	return d.client.Ps(ctx, all)
+}
+
+func (d *daemonSource) events(ctx context.Context, q *control.EventsQuery) iter.Seq2[*event.Event, error] {
+	return func(yield func(*event.Event, error) bool) {
+		stream, err := d.client.Events(ctx, q)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer stream.Close()
+		defer func() { d.read = stream.Through() }()
+		for e, err := range stream.All() {
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (d *daemonSource) get(ctx context.Context, seq uint64) (*event.Event, error) {
+	q := &control.EventsQuery{Filter: query.Filter{FromSeq: seq, ToSeq: seq}, Limit: 1}
+	for e, err := range d.events(ctx, q) {
+		return e, err
+	}
+	return nil, fmt.Errorf("event %d: %w", seq, ledger.ErrNotFound)
+}
+
+// reader joins the sealed segments, which lie on this machine as the socket
+// does, and a copy of the newest, which only the daemon can give.
+func (d *daemonSource) reader(ctx context.Context) (ledger.Reader, error) {
+	if d.archive != nil {
+		return d.archive, nil
+	}
+	s, err := d.client.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	newest, pipe := io.Pipe()
+	go func() {
+		_, err := d.client.Newest(ctx, pipe)
+		pipe.CloseWithError(err) // nil is the end; a damaged copy fails the reader
+	}()
+	dir := filepath.Join(s.Data, "ledger")
+	archive, err := ledger.OpenArchiveWith(dir, newest)
+	newest.Close() // lets the copier go if the reader gave up early
+	if err != nil {
+		return nil, ui.Hint(err, "besides the daemon this needs the sealed segments in %s", filepath.Join(dir, "segments"))
+	}
+	d.archive = archive
+	return archive, nil
+}
+
+func (d *daemonSource) close() error {
+	d.client.Close()
+	if d.archive == nil {
+		return nil
+	}
+	return d.archive.Close()
+}

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/astrid-os/processledger/internal/control"
+	"github.com/astrid-os/processledger/internal/ui"
+	"github.com/astrid-os/processledger/projector"
+)
+
+func newStatus(a *app) *cobra.Command {
+	var j *jsonFlag
+	cmd := &cobra.Command{
+		Use: "status", Short: "Tell how the daemon and its ledger are", Args: noArgs,
+		Long: `Tell how the daemon and its ledger are: whether it is ready, what it found at its
+start, how many processes each principal and capsule has, and whatever does not
+work as configured. Without a daemon: what the ledger's files tell.
+
+The exit code is 0 if a daemon answers, or if files were named with --ledger,
+and 4 if no daemon answers.`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.status(cmd.Context(), j) },
+	}
+	j = addJSON(cmd, statusFields)
+	return cmd
+}
+
+// statusFields are the fields of statusView's JSON.
+var statusFields = []string{
+	"running", "version", "api", "pid", "uid", "started", "phase", "problems", "data", "socket", "config", "isolation",
+	"ledger", "recovery", "live", "retained", "usage", "capsules",
+}
+
+// statusView is the JSON of status: the daemon's own, and whether it runs.
+// Without a daemon only what the files tell is filled in.
+type statusView struct {
+	Running bool `json:"running"`
+	*control.Status
+}
+
+func (a *app) status(ctx context.Context, j *jsonFlag) error {
+	if err := j.check(); err != nil {
+		return err
+	}
+	src, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer src.close()
+	v, err := statusOf(ctx, src)
+	if err != nil {
+		return err
+	}
+	if j.on() {
+		err = j.write(a.stdout, v)
+	} else {
+		err = a.showStatus(v, src)
+	}
+	if err == nil && !v.Running && a.ledgerDir == "" {
+		return silentError{exitUnreachable}
+	}
+	return err
+}
+
+func statusOf(ctx context.Context, src source) (*statusView, error) {
+	switch s := src.(type) {
+	case *daemonSource:
+		st, err := s.client.Status(ctx)
+		return &statusView{true, st}, err
+	case *fileSource:
+		st, err := s.status(ctx)
+		return &statusView{false, st}, err
+	}
+	return nil, fmt.Errorf("no status of %s", src.where())
+}
+
+// status is what the files tell about the daemon that wrote them last.
+func (f *fileSource) status(ctx context.Context) (*control.Status, error) {
+	first, last := f.archive.Bounds()
+	st := &control.Status{
+		Problems: []string{"no daemon runs"},
+		Ledger:   control.LedgerStatus{ID: f.archive.ID().String(), First: first, Last: last},
+		Usage:    []control.Usage{},
+	}
+	s, err := projector.At(ctx, f.archive, last)
+	if err != nil {
+		return nil, err
+	}
+	if run, ok := s.Run(); ok {
+		st.Version, st.UID, st.Isolation.Mode = run.Version, int(run.UID), run.Isolation
+		st.Started = time.Unix(0, run.Started.Wall).UTC()
+		if run.Stopped.Seq == 0 {
+			st.Problems = append(st.Problems, "the last daemon did not stop in good order; the next start recovers what it left")
+		}
+	}
+	live := s.LiveAll()
+	st.Live, st.Retained = int(live.Total()), len(s.Handles())-int(live.Total())
+	st.Usage, st.Capsules = append(st.Usage, control.UsageOf(s)...), len(s.Capsules())
+	return st, nil
+}
+
+func (a *app) showStatus(v *statusView, src source) error {
+	t := ui.NewTable(a.palette(), 0)
+	add := func(name, value string) { t.Row(ui.Plain, name, value) }
+	if v.Running {
+		add("daemon", fmt.Sprintf("%s, version %s, pid %d, uid %d, since %s", v.Phase, v.Version, v.PID, v.UID, ui.Time(v.Started, a.zone())))
+		add("data", v.Data)
+		add("socket", v.Socket)
+		add("config", orNone(v.Config))
+		add("isolation", isolationText(&v.Isolation))
+	} else {
+		add("daemon", "does not run; last started "+ui.Time(v.Started, a.zone()))
+	}
+	add("ledger", ledgerText(&v.Ledger, src))
+	if v.Recovery != nil {
+		add("recovery", recoveryText(v.Recovery))
+	}
+	add("processes", fmt.Sprintf("%d live, %d ended and not yet released", v.Live, v.Retained))
+	add("capsules", fmt.Sprint(v.Status.Capsules))
+	if _, err := t.WriteTo(a.stdout); err != nil {
+		return err
+	}
+	if len(v.Usage) > 0 {
+		if err := a.showUsage(v.Usage); err != nil {
+			return err
+		}
+	}
+	for i, p := range v.Problems {
+		if i == 0 {
+			fmt.Fprintln(a.stdout)
+		}
+		fmt.Fprintln(a.stdout, a.palette().Paint(ui.Warn, "problem: "+ui.Safe(p)))
+	}
+	return nil
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+func isolationText(i *control.Isolation) string {
+	s := i.Mode
+	if i.Applied != "" && i.Applied != i.Mode {
+		s += ", here " + i.Applied
+	}
+	if !i.Available {
+		s += ", not available: " + i.Reason
+	}
+	return s
+}
+
+func ledgerText(l *control.LedgerStatus, src source) string {
+	s := fmt.Sprintf("%s, events %d to %d", l.ID, l.First, l.Last)
+	if f, ok := src.(*fileSource); ok {
+		s += ", in " + f.dir
+	}
+	if l.Failed != "" {
+		s += "; cannot commit: " + l.Failed
+	}
+	return s
+}
+
+// recoveryText says what the daemon found at its start.
+func recoveryText(r *control.Recovery) string {
+	var found []string
+	for _, c := range []struct {
+		n    uint32
+		what string
+	}{
+		{r.Adopted, "taken in again"}, {r.Exited, "had exited"}, {r.Ended, "ended as owner-lost"}, {r.Lost, "lost"},
+		{r.Aborted, "never ran"}, {r.Failed, "failed"}, {r.Orphans, "orphans ended"}, {r.Resumed, "endings resumed"},
+	} {
+		if c.n > 0 {
+			found = append(found, fmt.Sprintf("%d %s", c.n, c.what))
+		}
+	}
+	if len(found) == 0 {
+		found = []string{"nothing to settle"}
+	}
+	return strings.Join(found, ", ") + ", in " + ui.Duration(time.Duration(r.TookNanos))
+}

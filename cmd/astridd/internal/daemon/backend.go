@@ -1,0 +1,82 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/astrid-os/processledger/host"
+	"github.com/astrid-os/processledger/internal/control"
+	"github.com/astrid-os/processledger/ledger/event"
+)
+
+// Unrecorded implements serve.Backend.
+func (d *Daemon) Unrecorded() []string {
+	e := d.engine.Load()
+	if e == nil {
+		return nil
+	}
+	return texts(e.host.Unrecorded())
+}
+
+// ready returns the engine once the daemon takes requests, else why not.
+func (d *Daemon) ready() (*engine, error) {
+	d.mu.Lock()
+	phase := d.phase
+	d.mu.Unlock()
+	e := d.engine.Load()
+	if e == nil || phase != control.PhaseReady {
+		return nil, control.Errorf(control.CodeUnavailable, "the daemon is %s", phase).WithHint("try again once status says ready")
+	}
+	return e, nil
+}
+
+// Cancel implements serve.Backend.
+func (d *Daemon) Cancel(ctx context.Context, by event.Actor, r *control.CancelRequest) (*control.CancelAnswer, error) {
+	e, err := d.ready()
+	if err != nil {
+		return nil, err
+	}
+	// Those that wait come first: in this order none falls between the two.
+	waiting := e.runner.CancelWaiting(r.Principal, r.Capsule, r.CallIDs)
+	result, err := e.host.Cancel(ctx, by, host.CancelRequest{
+		Principal: r.Principal, Capsule: r.Capsule, CallIDs: r.CallIDs, Reason: r.Reason,
+	})
+	if err != nil {
+		return nil, hostError(err)
+	}
+	return &control.CancelAnswer{
+		Cancel: result.ID.String(), Handles: texts(result.Handles), Unrecorded: result.Unrecorded, Waiting: waiting,
+	}, nil
+}
+
+func texts(ids []ulid.ULID) []string {
+	out := make([]string, len(ids))
+	for i, id := range ids {
+		out[i] = id.String()
+	}
+	return out
+}
+
+// codes are what the contract's codes mean to an operator.
+var codes = map[host.Code]control.Code{
+	host.CapabilityDenied: control.CodeDenied, host.PersistUnsupported: control.CodeDenied,
+	host.BoundaryEscape: control.CodeDenied,
+	host.InvalidInput:   control.CodeUsage, host.TooLarge: control.CodeUsage,
+	host.Quota: control.CodeQuota, host.RegistryFull: control.CodeQuota,
+	host.NoSuchProcess: control.CodeNotFound,
+	host.Cancelled:     control.CodeCancelled, host.WaitTimeout: control.CodeDeadline,
+}
+
+// hostError gives an error of the host its code on the wire; others stay.
+func hostError(err error) error {
+	var he *host.Error
+	if !errors.As(err, &he) {
+		return err
+	}
+	if code, ok := codes[he.Code]; ok {
+		return control.Errorf(code, "%v", he)
+	}
+	return control.Errorf(control.CodeFailed, "%v", he)
+}

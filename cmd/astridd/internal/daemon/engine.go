@@ -1,0 +1,136 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/astrid-os/processledger/cmd/astridd/internal/config"
+	"github.com/astrid-os/processledger/host"
+	"github.com/astrid-os/processledger/host/act"
+	"github.com/astrid-os/processledger/host/capsule"
+	"github.com/astrid-os/processledger/host/policy"
+	"github.com/astrid-os/processledger/internal/control"
+	"github.com/astrid-os/processledger/projector"
+)
+
+// engine is what runs programs, there once the ledger is open.
+type engine struct {
+	policy *policy.Policy
+	hands  *act.Hands
+	host   *host.Host
+
+	// set and runner are nil until the capsules are loaded.
+	set    *capsule.Set
+	runner *capsule.Runner
+}
+
+// close lets go of everything without ending a process. Guests that run are
+// given up first: they call into the host.
+func (e *engine) close(ctx context.Context) error {
+	var err error
+	if e.runner != nil {
+		e.runner.Close(ctx)
+		err = e.set.Close(ctx)
+	}
+	e.host.Close()
+	return errors.Join(err, e.hands.Close())
+}
+
+// newEngine puts the host together. Nothing is started or ended yet.
+func (d *Daemon) newEngine(live *projector.Live, key []byte) (*engine, error) {
+	pol, err := policyOf(d.cfg)
+	if err != nil {
+		return nil, err
+	}
+	hands, err := act.New(live.Ledger(), act.Options{
+		Dir: d.cfg.Data, Shim: d.cfg.Shim, Isolation: d.cfg.Isolation, Log: d.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	unavailable := d.isolation.Reason
+	d.mu.Unlock()
+	h, err := host.New(host.Options{
+		Live: live, Hands: hands, Policy: pol, Workspaces: filepath.Join(d.cfg.Data, "workspaces"),
+		RedactionKey: key, Isolation: d.cfg.Isolation, Unavailable: unavailable, Log: d.log,
+	})
+	if err != nil {
+		return nil, errors.Join(err, hands.Close())
+	}
+	return &engine{policy: pol, hands: hands, host: h}, nil
+}
+
+// policyOf makes the policy that the configuration states. Its gate denies
+// everything until a capsule is loaded.
+func policyOf(c *config.Config) (*policy.Policy, error) {
+	p := policy.Config{Default: quotas(c.Quotas), Principals: map[string]policy.Quotas{}, PerCapsule: c.PerCapsule}
+	for id, q := range c.Principals {
+		p.Principals[id] = quotas(q)
+	}
+	return policy.New(p, policy.NewGate())
+}
+
+func quotas(q config.Quotas) policy.Quotas {
+	return policy.Quotas{Background: q.Background, Sync: q.Sync, MaxTimeout: q.Timeout}
+}
+
+// probe tries what this machine allows. That namespaces are not to be had is
+// no error: the daemon comes up, refuses every spawn and says why, so that an
+// operator finds out from status and not from a crash loop.
+func (d *Daemon) probe() error {
+	if err := checkShim(d.cfg.Shim); err != nil {
+		return err
+	}
+	r, err := act.Probe(d.cfg.Shim)
+	if err != nil {
+		return fmt.Errorf("isolation: %w", err)
+	}
+	iso := control.Isolation{Mode: d.cfg.Isolation, Available: true, Applied: r.Applied, Userns: strings.HasPrefix(r.Applied, "userns")}
+	switch {
+	case d.cfg.Isolation == config.IsolationNone:
+		iso.Applied, iso.Userns = config.IsolationNone, false
+		d.log.Warn("programs run without namespaces, as configured", "this_machine_allows", r.Isolation)
+	case r.Isolation != config.IsolationPIDNS:
+		iso.Available, iso.Applied, iso.Userns, iso.Reason = false, "", false, r.Reason
+		d.problem("every spawn is refused: " + r.Reason)
+	}
+	d.mu.Lock()
+	d.isolation = iso
+	d.mu.Unlock()
+	return nil
+}
+
+// checkShim tells early, and with a remedy, that the shim is missing.
+func checkShim(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s does not exist; build it with: go build -o %s github.com/astrid-os/processledger/host/shim/astrid-shim (or set shim to where it is)", path, path)
+	case err != nil:
+		return fmt.Errorf("shim: %w", err)
+	case !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0:
+		return fmt.Errorf("shim: %s is no program", path)
+	}
+	return nil
+}
+
+// recover settles what an earlier run left.
+func (d *Daemon) recover(ctx context.Context, h *host.Host) error {
+	d.setPhase(control.PhaseRecovering)
+	r, err := h.Recover(ctx)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.recovery = &r
+	d.mu.Unlock()
+	d.log.Info("recovery has finished", "adopted", r.Adopted, "exited", r.Exited, "lost", r.Lost, "aborted", r.Aborted,
+		"failed", r.Failed, "ended", r.Ended, "orphans", r.Orphans, "resumed", r.Resumed)
+	return nil
+}

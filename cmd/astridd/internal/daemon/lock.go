@@ -1,0 +1,82 @@
+package daemon
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// InUseError says that another daemon uses the data directory.
+type InUseError struct {
+	Dir    string
+	Holder *holder // nil if the lock file does not tell
+}
+
+// Error names the holder and what to do.
+func (e *InUseError) Error() string {
+	who := "another astridd"
+	if e.Holder != nil {
+		who = fmt.Sprintf("astridd %s, pid %d, since %s", e.Holder.Version, e.Holder.PID, e.Holder.Started.Format(time.RFC3339))
+	}
+	return fmt.Sprintf("data directory %s is in use by %s: stop it, or name another directory with --data", e.Dir, who)
+}
+
+// holder is what the lock file says about who holds it, for people.
+type holder struct {
+	PID     int       `json:"pid"`
+	Version string    `json:"version"`
+	Started time.Time `json:"started"`
+}
+
+// lockData makes the data directory if there is none and takes its lock. The
+// kernel drops the lock when the process ends, however it ends, and the
+// descriptor is closed in every program that is started.
+func lockData(dir string, me holder) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock of the data directory: %w", err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = &InUseError{Dir: dir, Holder: readHolder(f)}
+	} else if err == nil {
+		err = sign(f, me)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// readHolder reads the note of the holder, who may be writing it just now.
+func readHolder(f *os.File) *holder {
+	h := new(holder)
+	if err := json.NewDecoder(io.LimitReader(f, 4096)).Decode(h); err != nil || h.PID == 0 {
+		return nil
+	}
+	return h
+}
+
+// sign writes the note. It is not synced: after a reboot it means nothing.
+func sign(f *os.File, me holder) error {
+	b, err := json.Marshal(me)
+	if err != nil {
+		return err
+	}
+	if err := f.Truncate(0); err != nil {
+		return fmt.Errorf("lock of the data directory: %w", err)
+	}
+	if _, err := f.WriteAt(append(b, '\n'), 0); err != nil {
+		return fmt.Errorf("lock of the data directory: %w", err)
+	}
+	return nil
+}

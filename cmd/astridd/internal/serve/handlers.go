@@ -1,0 +1,106 @@
+package serve
+
+import (
+	"net/http"
+	"slices"
+
+	"github.com/astrid-os/processledger/host/policy"
+	"github.com/astrid-os/processledger/internal/control"
+	"github.com/astrid-os/processledger/projector"
+)
+
+func (s *Server) status(w http.ResponseWriter, r *http.Request) {
+	if err := params(r); err != nil {
+		fail(w, err)
+		return
+	}
+	answer(w, s.o.Backend.Status())
+}
+
+// ps sends the handle table of the committed state.
+func (s *Server) ps(w http.ResponseWriter, r *http.Request) {
+	live, err := s.live()
+	if err == nil {
+		err = params(r, "all")
+	}
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	all := r.URL.Query().Get("all")
+	var ps *control.Ps
+	live.View(func(st *projector.State) { ps = control.TableOf(st, all == "1" || all == "true") })
+	unrecorded := s.o.Backend.Unrecorded()
+	for i := range ps.Handles {
+		ps.Handles[i].Unrecorded = slices.Contains(unrecorded, ps.Handles[i].ID)
+	}
+	answer(w, ps)
+}
+
+func (s *Server) capsules(w http.ResponseWriter, r *http.Request) {
+	if err := params(r); err != nil {
+		fail(w, err)
+		return
+	}
+	answer(w, s.o.Backend.Capsules())
+}
+
+func (s *Server) invoke(w http.ResponseWriter, r *http.Request) {
+	in := new(control.Invocation)
+	if err := read(r, in); err != nil {
+		fail(w, err)
+		return
+	}
+	if err := checkInvocation(in); err != nil {
+		fail(w, err)
+		return
+	}
+	a, err := s.o.Backend.Invoke(r.Context(), operator(r), in)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	answer(w, a)
+}
+
+// maxName bounds names that go into the ledger: capsule, action, call id.
+const maxName = 256
+
+func checkInvocation(in *control.Invocation) error {
+	switch {
+	case !policy.ValidPrincipal(in.Principal):
+		return control.Errorf(control.CodeUsage, "principal %.80q is not an id", in.Principal).
+			WithHint("use 1 to 64 of A-Z, a-z, 0-9, _ and -")
+	case in.Capsule == "" || len(in.Capsule) > maxName:
+		return control.Errorf(control.CodeUsage, "capsule %.80q is not a name", in.Capsule)
+	case in.Action == "" || len(in.Action) > maxName:
+		return control.Errorf(control.CodeUsage, "action %.80q is not a name", in.Action).
+			WithHint("name the handler that the capsule's manifest subscribes, for example tool_execute_build")
+	case len(in.CallID) > maxName:
+		return control.Errorf(control.CodeUsage, "the call id has %d bytes; at most %d are allowed", len(in.CallID), maxName)
+	}
+	return nil
+}
+
+func (s *Server) cancel(w http.ResponseWriter, r *http.Request) {
+	c := new(control.CancelRequest)
+	if err := read(r, c); err != nil {
+		fail(w, err)
+		return
+	}
+	if !policy.ValidPrincipal(c.Principal) {
+		fail(w, control.Errorf(control.CodeUsage, "principal %.80q is not an id", c.Principal).
+			WithHint("a cancel names its principal: 1 to 64 of A-Z, a-z, 0-9, _ and -"))
+		return
+	}
+	if slices.ContainsFunc(c.CallIDs, func(id string) bool { return id == "" || len(id) > maxName }) || len(c.CallIDs) > 64 {
+		fail(w, control.Errorf(control.CodeUsage, "at most 64 call ids of 1 to %d bytes are allowed", maxName))
+		return
+	}
+	a, err := s.o.Backend.Cancel(r.Context(), operator(r), c)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	answer(w, a)
+}

@@ -1,0 +1,477 @@
+package serve
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/astrid-os/processledger/internal/control"
+	"github.com/astrid-os/processledger/internal/query"
+	"github.com/astrid-os/processledger/ledger"
+	"github.com/astrid-os/processledger/ledger/event"
+	"github.com/astrid-os/processledger/projector"
+)
+
+// fake is a daemon with a real ledger and no processes.
+type fake struct {
+	live       *projector.Live
+	phase      control.Phase
+	unrecorded []string
+	invoke     func(context.Context, event.Actor, *control.Invocation) (*control.Answer, error)
+	cancelled  *control.CancelRequest
+}
+
+func (f *fake) Status() *control.Status {
+	return &control.Status{Version: "v-test", API: control.Version, Phase: f.phase}
+}
+func (f *fake) Live() *projector.Live { return f.live }
+func (f *fake) Unrecorded() []string  { return f.unrecorded }
+func (f *fake) Capsules() *control.Capsules {
+	return &control.Capsules{Capsules: []control.Capsule{{Name: "builder"}}}
+}
+func (f *fake) Invoke(ctx context.Context, by event.Actor, in *control.Invocation) (*control.Answer, error) {
+	return f.invoke(ctx, by, in)
+}
+func (f *fake) Cancel(_ context.Context, _ event.Actor, r *control.CancelRequest) (*control.CancelAnswer, error) {
+	f.cancelled = r
+	return &control.CancelAnswer{Cancel: "c", Handles: []string{"h"}}, nil
+}
+
+// house is a server on a real socket, and a client of it.
+type house struct {
+	*fake
+	server *Server
+	client *control.Client
+	served chan error
+	ids    map[string]ulid.ULID
+}
+
+func start(t *testing.T, operators ...uint32) *house {
+	t.Helper()
+	dir := t.TempDir()
+	live, err := projector.Open(filepath.Join(dir, "ledger"), ledger.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if operators == nil {
+		operators = []uint32{uint32(os.Geteuid())}
+	}
+	h := &house{fake: &fake{live: live, phase: control.PhaseReady}, served: make(chan error, 1), ids: map[string]ulid.ULID{}}
+	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.server = New(Options{Backend: h.fake, Operators: operators})
+	go func() { h.served <- h.server.Serve(l) }()
+	h.client = control.NewClient(filepath.Join(dir, "s"))
+	t.Cleanup(func() {
+		h.client.Close()
+		if err := h.server.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if err := <-h.served; err != nil {
+			t.Error(err)
+		}
+		if err := live.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+// add commits events of one scope in one commit; a new handle gets the id that
+// the ledger gives the request.
+func (h *house) add(t *testing.T, principal, handle string, bodies ...event.Body) {
+	t.Helper()
+	_, err := h.live.Decide(t.Context(), func(_ *projector.State, next ledger.Header) ([]*event.Event, error) {
+		var es []*event.Event
+		for _, b := range bodies {
+			e := &event.Event{Body: b, Scope: event.Scope{Actor: event.Actor{Kind: event.ActorHost}}}
+			if handle != "" {
+				if h.ids[handle].IsZero() {
+					h.ids[handle] = next.ID
+				}
+				e.Principal, e.Capsule, e.CallID, e.Handle = principal, "builder", "call-"+handle, h.ids[handle]
+			}
+			es = append(es, e)
+		}
+		return es, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fill writes the history that most tests read: seq 1 is segment.opened, 2 the
+// start, then git of alice (3 4 7), sh of bob (5 6, refused), make of alice
+// (8 9, live).
+func (h *house) fill(t *testing.T) {
+	t.Helper()
+	zero := int32(0)
+	granted := func(cmd string) []event.Body {
+		return []event.Body{
+			&event.SpawnRequested{Tier: event.TierBackground, Command: cmd},
+			&event.SpawnDecided{Outcome: event.OutcomeGranted, Orders: &event.Orders{}, Isolation: "none", Cwd: "/w"},
+		}
+	}
+	h.add(t, "", "", &event.DaemonStarted{Version: "v-test"})
+	h.add(t, "alice", "git", granted("git")...)
+	h.add(t, "bob", "sh", &event.SpawnRequested{Tier: event.TierSync, Command: "sh"},
+		&event.SpawnDecided{Outcome: event.OutcomeRefused, Code: "quota"})
+	h.add(t, "alice", "git", &event.ProcessStarted{}, &event.ProcessExited{Exit: event.Exit{Code: &zero}, Cause: "self"})
+	h.add(t, "alice", "make", granted("make")...)
+}
+
+// seqs reads a stream to its end.
+func (h *house) seqs(t *testing.T, q control.EventsQuery) []uint64 {
+	t.Helper()
+	s, err := h.client.Events(t.Context(), &q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var out []uint64
+	for e, err := range s.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, e.Seq)
+	}
+	return out
+}
+
+func TestEventsByFilter(t *testing.T) {
+	h := start(t)
+	h.fill(t)
+	for _, c := range []struct {
+		name string
+		q    control.EventsQuery
+		want []uint64
+	}{
+		{"all", control.EventsQuery{}, []uint64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}},
+		{"newest first", control.EventsQuery{Reverse: true, Limit: 3}, []uint64{10, 9, 8}},
+		{"limit", control.EventsQuery{Limit: 2}, []uint64{1, 2}},
+		{"seqs", control.EventsQuery{Filter: query.Filter{FromSeq: 4, ToSeq: 6}}, []uint64{4, 5, 6}},
+		{"seqs beyond the end", control.EventsQuery{Filter: query.Filter{FromSeq: 100}}, nil},
+		{"principal", control.EventsQuery{Filter: query.Filter{Principals: []string{"bob"}}}, []uint64{5, 6}},
+		{"command", control.EventsQuery{Filter: query.Filter{Commands: []string{"git"}}}, []uint64{3, 4, 7, 8}},
+		{"command, newest first", control.EventsQuery{Reverse: true, Filter: query.Filter{Commands: []string{"git"}}}, []uint64{8, 7, 4, 3}},
+		{"command, late", control.EventsQuery{Filter: query.Filter{FromSeq: 6, Commands: []string{"git"}}}, []uint64{7, 8}},
+		{"refused", control.EventsQuery{Filter: query.Filter{Outcomes: []string{"refused"}}}, []uint64{6}},
+		{"future", control.EventsQuery{Filter: query.Filter{Since: time.Now().Add(time.Hour)}}, nil},
+		{"past", control.EventsQuery{Filter: query.Filter{Until: time.Unix(1, 0)}}, nil},
+		{"this hour", control.EventsQuery{Limit: 1, Filter: query.Filter{Since: time.Now().Add(-time.Hour), Until: time.Now().Add(time.Hour)}}, []uint64{1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := h.seqs(t, c.q); !slices.Equal(got, c.want) {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+// TestFramesCarryWholeEvents holds that the CLI gets what the ledger has, the
+// back-pointer included, and a cursor.
+func TestFramesCarryWholeEvents(t *testing.T) {
+	h := start(t)
+	h.fill(t)
+	s, err := h.client.Events(t.Context(), &control.EventsQuery{Filter: query.Filter{Principals: []string{"alice"}, ToSeq: 8}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for got, err := range s.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := h.live.Ledger().Get(t.Context(), got.Seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(event.Encode(got), event.Encode(want)) || got.Prev != want.Prev {
+			t.Errorf("event %d: got %+v, want %+v", got.Seq, got, want)
+		}
+	}
+	if s.Through() != 8 {
+		t.Errorf("through is %d, want 8", s.Through())
+	}
+}
+
+func TestFollow(t *testing.T) {
+	h := start(t)
+	h.fill(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	s, err := h.client.Events(ctx, &control.EventsQuery{Follow: true, Limit: 2, Filter: query.Filter{Principals: []string{"alice"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var got []uint64
+	for e, err := range s.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch got = append(got, e.Seq); len(got) {
+		case 2: // what was there has arrived: now something new
+			h.add(t, "bob", "sh2", &event.SpawnRequested{Tier: event.TierSync, Command: "sh"},
+				&event.SpawnDecided{Outcome: event.OutcomeRefused, Code: "quota"})
+			h.add(t, "alice", "make", &event.SpawnAborted{Reason: "caller-gone"})
+		case 3:
+			cancel()
+		}
+		if len(got) == 3 {
+			break
+		}
+	}
+	if !slices.Equal(got, []uint64{9, 10, 13}) {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestFollowEndsAtItsBounds(t *testing.T) {
+	h := start(t)
+	h.fill(t)
+	done := make(chan []uint64, 1)
+	go func() {
+		done <- h.seqs(t, control.EventsQuery{Follow: true, Filter: query.Filter{FromSeq: 9, ToSeq: 11}})
+	}()
+	h.add(t, "", "", &event.DaemonStarted{}, &event.DaemonStarted{})
+	if got := <-done; !slices.Equal(got, []uint64{9, 10, 11}) {
+		t.Errorf("by seq: %v", got)
+	}
+	if got := h.seqs(t, control.EventsQuery{Follow: true, Filter: query.Filter{FromSeq: 12, Until: time.Now().Add(50 * time.Millisecond)}}); !slices.Equal(got, []uint64{12}) {
+		t.Errorf("by time: %v", got)
+	}
+}
+
+// TestFollowersEndWithTheServer holds that a stop neither waits for them nor
+// looks like the end of what they asked for.
+func TestFollowersEndWithTheServer(t *testing.T) {
+	h := start(t)
+	h.fill(t)
+	s, err := h.client.Events(t.Context(), &control.EventsQuery{Follow: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var last error
+	stopped := make(chan error, 1)
+	for e, err := range s.All() {
+		last = err
+		if err == nil && e.Seq == 10 {
+			go func() { stopped <- h.server.Shutdown(context.Background()) }()
+		}
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+	var ce *control.Error
+	if !errors.As(last, &ce) || ce.Code != control.CodeUnavailable {
+		t.Errorf("the stream ended with %v", last)
+	}
+}
+
+func TestNewest(t *testing.T) {
+	h := start(t)
+	h.fill(t)
+	var b bytes.Buffer
+	n, err := h.client.Newest(t.Context(), &b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n.First != 1 || n.Last != 10 || n.Bytes != int64(b.Len()) || b.Len() == 0 {
+		t.Errorf("got %+v and %d bytes", n, b.Len())
+	}
+	if _, err := h.client.Status(t.Context()); err != nil {
+		t.Errorf("the connection is of no use afterwards: %v", err)
+	}
+}
+
+func TestPs(t *testing.T) {
+	h := start(t)
+	h.fill(t)
+	h.unrecorded = []string{h.ids["make"].String()}
+	for all, want := range map[bool][]string{false: {"make"}, true: {"git", "make"}} {
+		ps, err := h.client.Ps(t.Context(), all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, row := range ps.Handles {
+			got = append(got, row.Command)
+			if row.Unrecorded != (row.Command == "make") {
+				t.Errorf("%s: unrecorded is %v", row.Command, row.Unrecorded)
+			}
+		}
+		if ps.Seq != 10 || !slices.Equal(got, want) {
+			t.Errorf("all %v: seq %d, %v", all, ps.Seq, got)
+		}
+	}
+}
+
+// TestBeforeTheLedgerIsOpen holds that the status is told in every phase, and
+// that everything else says why not yet.
+func TestBeforeTheLedgerIsOpen(t *testing.T) {
+	h := start(t)
+	live := h.live
+	h.live, h.phase = nil, control.PhaseStarting
+	t.Cleanup(func() { h.live = live })
+	if s, err := h.client.Status(t.Context()); err != nil || s.Phase != control.PhaseStarting {
+		t.Errorf("status: %+v, %v", s, err)
+	}
+	_, psErr := h.client.Ps(t.Context(), false)
+	_, eventsErr := h.client.Events(t.Context(), &control.EventsQuery{})
+	_, newestErr := h.client.Newest(t.Context(), io.Discard)
+	for _, err := range []error{psErr, eventsErr, newestErr} {
+		if control.ExitCode(err) != 4 || !strings.Contains(err.Error(), "starting") {
+			t.Errorf("got %v, exit code %d", err, control.ExitCode(err))
+		}
+	}
+}
+
+func TestStrangerIsRefused(t *testing.T) {
+	h := start(t, 4_000_000_000)
+	_, err := h.client.Status(t.Context())
+	if control.ExitCode(err) != 5 || !strings.Contains(err.Error(), "may not use this daemon") || !strings.Contains(err.Error(), "operators") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestInvokeAndCancel(t *testing.T) {
+	h := start(t)
+	var got control.Invocation
+	var by event.Actor
+	h.invoke = func(_ context.Context, a event.Actor, in *control.Invocation) (*control.Answer, error) {
+		got, by = *in, a
+		data := "done"
+		return &control.Answer{CallID: in.CallID, Action: "final", Data: &data}, nil
+	}
+	in := &control.Invocation{Principal: "alice", Capsule: "builder", Action: "tool_execute_build", Payload: json.RawMessage(`{"a": [1,  2]}`), CallID: "c1"}
+	a, err := h.client.Invoke(t.Context(), in)
+	if err != nil || *a.Data != "done" || a.CallID != "c1" {
+		t.Fatalf("got %+v, %v", a, err)
+	}
+	if by != (event.Actor{Kind: event.ActorOperator, UID: uint32(os.Geteuid()), Role: "operator"}) || string(got.Payload) != `{"a":[1,2]}` {
+		t.Errorf("the backend saw %+v by %+v", got, by)
+	}
+	c, err := h.client.Cancel(t.Context(), &control.CancelRequest{Principal: "alice", CallIDs: []string{"c1"}})
+	if err != nil || c.Cancel != "c" || h.cancelled.CallIDs[0] != "c1" {
+		t.Errorf("cancel: %+v, %v", c, err)
+	}
+}
+
+// TestInvokeEndsWithItsCaller holds that a client that leaves is noticed.
+func TestInvokeEndsWithItsCaller(t *testing.T) {
+	h := start(t)
+	entered, left := make(chan struct{}), make(chan struct{})
+	h.invoke = func(ctx context.Context, _ event.Actor, _ *control.Invocation) (*control.Answer, error) {
+		close(entered)
+		<-ctx.Done()
+		close(left)
+		return nil, ctx.Err()
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-entered; cancel() }()
+	_, err := h.client.Invoke(ctx, &control.Invocation{Principal: "alice", Capsule: "b", Action: "a"})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	<-left
+}
+
+// TestBadRequests holds what each mistake is answered with.
+func TestBadRequests(t *testing.T) {
+	h := start(t)
+	h.fill(t)
+	hc := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", h.client.Socket())
+	}}}
+	defer hc.CloseIdleConnections()
+	for _, c := range []struct {
+		method, path, body, version string
+		status                      int
+		code, text                  string
+	}{
+		{"GET", "/", "", "", 400, "usage", "not part of this protocol"},
+		{"GET", "/v1/invoke", "", "", 400, "usage", "not part of this protocol"},
+		{"GET", "/v1/status?x=1", "", "", 400, "usage", `parameter \"x\"`},
+		{"GET", "/v1/status", "", "2", 426, "version", "version"},
+		{"GET", "/v1/status", "", "x", 426, "version", "version"},
+		{"GET", "/v1/ps?al=1", "", "", 400, "usage", `parameter \"al\"`},
+		{"GET", "/v1/events?principle=a", "", "", 400, "usage", `parameter \"principle\"`},
+		{"GET", "/v1/events?since=soon", "", "", 400, "usage", "since: time"},
+		{"GET", "/v1/events?kind=spawn", "", "", 400, "usage", "kind"},
+		{"GET", "/v1/events?outcome=won", "", "", 400, "usage", "outcome"},
+		{"GET", "/v1/events?text=(", "", "", 400, "usage", "text"},
+		{"GET", "/v1/events?order=up", "", "", 400, "usage", "order"},
+		{"GET", "/v1/events?limit=-1", "", "", 400, "usage", "limit"},
+		{"GET", "/v1/events?order=desc&follow=1", "", "", 400, "usage", "do not go together"},
+		{"GET", "/v1/events?handle=0", "", "", 400, "usage", "ambiguous"},
+		{"POST", "/v1/invoke", "{", "", 400, "usage", "body"},
+		{"POST", "/v1/invoke", `{"princpal":"a"}`, "", 400, "usage", "princpal"},
+		{"POST", "/v1/invoke", `{} {}`, "", 400, "usage", "follows"},
+		{"POST", "/v1/invoke", `{"principal":"a b"}`, "", 400, "usage", "principal"},
+		{"POST", "/v1/invoke", `{"principal":"a"}`, "", 400, "usage", "capsule"},
+		{"POST", "/v1/invoke", `{"principal":"a","capsule":"c"}`, "", 400, "usage", "action"},
+		{"POST", "/v1/invoke", `{"principal":"a","capsule":"c","action":"x","call_id":"` + strings.Repeat("x", 300) + `"}`, "", 400, "usage", "call id"},
+		{"POST", "/v1/cancel", `{}`, "", 400, "usage", "principal"},
+		{"POST", "/v1/cancel", `{"principal":"a","call_ids":[""]}`, "", 400, "usage", "call ids"},
+	} {
+		req, err := http.NewRequest(c.method, "http://astridd"+c.path, strings.NewReader(c.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.version != "" {
+			req.Header.Set(control.VersionHeader, c.version)
+		}
+		resp, err := hc.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != c.status || !strings.Contains(string(b), `"code":"`+c.code+`"`) || !strings.Contains(string(b), c.text) {
+			t.Errorf("%s %s %s: %d %s", c.method, c.path, c.body, resp.StatusCode, b)
+		}
+	}
+}
+
+// TestErrorsOfTheRooms holds what errors from below become.
+func TestErrorsOfTheRooms(t *testing.T) {
+	for err, exit := range map[error]int{
+		ledger.ErrCorrupt:                         10,
+		ledger.ErrGap:                             11,
+		ledger.ErrNotFound:                        3,
+		ledger.ErrClosed:                          4,
+		ledger.ErrNoSpace:                         1,
+		context.Canceled:                          1,
+		errors.New("anything"):                    1,
+		&query.AmbiguousError{Prefix: ""}:         2,
+		control.Errorf(control.CodeQuota, "full"): 6,
+	} {
+		if got := control.ExitCode(asControl(err)); got != exit {
+			t.Errorf("%v: exit code %d, want %d", err, got, exit)
+		}
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	c := control.NewClient(filepath.Join(t.TempDir(), "none.sock"))
+	_, err := c.Status(t.Context())
+	if control.ExitCode(err) != 4 || !strings.Contains(err.Error(), "is astridd running?") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,217 @@
+// Package serve is the server of the control socket.
+//
+// Who connects is asked of the kernel (SO_PEERCRED) once a connection: the uid
+// goes into every event that an operator causes, and whoever is not an
+// operator gets a clear refusal to every request. What the protocol looks like
+// stands in internal/control; this package only reads the ledger and hands the
+// rest to its [Backend].
+package serve
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/astrid-os/processledger/internal/control"
+	"github.com/astrid-os/processledger/ledger/event"
+	"github.com/astrid-os/processledger/projector"
+)
+
+// Backend is the daemon behind the socket. All methods are safe for concurrent
+// use and may be called in every phase; what cannot be answered yet is a
+// control.Error with control.CodeUnavailable.
+type Backend interface {
+	// Status must not block.
+	Status() *control.Status
+
+	// Live returns the open ledger, nil before it is open.
+	Live() *projector.Live
+
+	// Unrecorded lists the handles whose program has ended while the ledger
+	// cannot commit that.
+	Unrecorded() []string
+
+	Capsules() *control.Capsules
+
+	// Invoke and Cancel act on behalf of an operator. When the context ends,
+	// an invocation is cancelled.
+	Invoke(ctx context.Context, by event.Actor, in *control.Invocation) (*control.Answer, error)
+	Cancel(ctx context.Context, by event.Actor, r *control.CancelRequest) (*control.CancelAnswer, error)
+}
+
+// Options say how to serve.
+type Options struct {
+	Backend   Backend
+	Operators []uint32     // uids that may use the socket
+	Log       *slog.Logger // nil: nowhere
+}
+
+// Server serves one control socket.
+type Server struct {
+	o    Options
+	http *http.Server
+	base context.Context    // of every request
+	stop context.CancelFunc // ends it: requests that would go on for ever end
+}
+
+// maxBody bounds the body of a request: the largest payload of an invocation
+// with its envelope.
+const maxBody = 8 << 20
+
+// New returns a server that does not serve yet.
+func New(o Options) *Server {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	base, stop := context.WithCancel(context.Background())
+	s := &Server{o: o, base: base, stop: stop}
+	s.http = &http.Server{
+		Handler:           s.front(s.routes()),
+		ReadHeaderTimeout: 10 * time.Second,
+		MaxHeaderBytes:    64 << 10,
+		BaseContext:       func(net.Listener) context.Context { return base },
+		ConnContext:       withPeer,
+		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+	}
+	return s
+}
+
+// Serve serves l until Shutdown; it returns nil then.
+func (s *Server) Serve(l net.Listener) error {
+	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Shutdown takes no new connections, ends followers and waits for the other
+// requests until ctx ends; then it cuts them off.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.stop()
+	if err := s.http.Shutdown(ctx); err != nil {
+		return errors.Join(err, s.http.Close())
+	}
+	return nil
+}
+
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", s.status)
+	mux.HandleFunc("GET /v1/ps", s.ps)
+	mux.HandleFunc("GET /v1/events", s.events)
+	mux.HandleFunc("GET /v1/ledger/newest", s.newest)
+	mux.HandleFunc("GET /v1/capsules", s.capsules)
+	mux.HandleFunc("POST /v1/invoke", s.invoke)
+	mux.HandleFunc("POST /v1/cancel", s.cancel)
+	mux.HandleFunc("/", notFound)
+	return mux
+}
+
+func notFound(w http.ResponseWriter, r *http.Request) {
+	fail(w, control.Errorf(control.CodeUsage, "%s %s is not part of this protocol", r.Method, r.URL.Path).
+		WithHint("GET /v1/status, /v1/ps, /v1/events, /v1/ledger/newest, /v1/capsules; POST /v1/invoke, /v1/cancel"))
+}
+
+// front does what holds for every request: version, who may, and a log line.
+func (s *Server) front(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(control.VersionHeader, strconv.Itoa(control.Version))
+		p := peerOf(r.Context())
+		if err := s.admit(p, r.Header.Get(control.VersionHeader)); err != nil {
+			s.o.Log.Warn("control request refused", "path", r.URL.Path, "uid", p.uid, "pid", p.pid, "reason", err.Message)
+			fail(w, err)
+			return
+		}
+		s.o.Log.Debug("control request", "method", r.Method, "path", r.URL.Path, "uid", p.uid, "pid", p.pid)
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// admit tells why a request is refused, nil if it is not.
+func (s *Server) admit(p peer, version string) *control.Error {
+	if p.err != nil {
+		return control.Errorf(control.CodeDenied, "the kernel does not tell who you are: %v", p.err)
+	}
+	if !slices.Contains(s.o.Operators, p.uid) {
+		return control.Errorf(control.CodeDenied, "uid %d may not use this daemon", p.uid).
+			WithHint("its operators are %v; another is added by operators = [%d] in its configuration", s.o.Operators, p.uid)
+	}
+	if version == "" {
+		return nil
+	}
+	if v, err := strconv.Atoi(version); err != nil || v > control.Version || v < 1 {
+		return control.Errorf(control.CodeVersion, "the client speaks version %.20q of the protocol, this daemon version %d", version, control.Version).
+			WithHint("use astridctl of the daemon's release, %s", s.o.Backend.Status().Version)
+	}
+	return nil
+}
+
+// answer sends v as JSON.
+func answer(w http.ResponseWriter, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(b, '\n')) // a client that left needs no answer
+}
+
+// fail sends err as a control.Error.
+func fail(w http.ResponseWriter, err error) {
+	e := asControl(err)
+	b, merr := json.Marshal(e)
+	if merr != nil {
+		http.Error(w, e.Message, e.Status())
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(e.Status())
+	_, _ = w.Write(append(b, '\n')) // as above
+}
+
+// read decodes the JSON body of a request; an unknown field is an error, so
+// that a misspelt one is not taken for "all".
+func read(r *http.Request, into any) error {
+	dec := json.NewDecoder(r.Body)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		return control.Errorf(control.CodeUsage, "body of the request: %v", err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return control.Errorf(control.CodeUsage, "body of the request: something follows the JSON value")
+	}
+	return nil
+}
+
+// params refuses parameters that a request does not have.
+func params(r *http.Request, known ...string) error {
+	for name := range r.URL.Query() {
+		if !slices.Contains(known, name) {
+			return control.Errorf(control.CodeUsage, "parameter %q is not known", name)
+		}
+	}
+	return nil
+}
+
+// live returns the open ledger or why there is none.
+func (s *Server) live() (*projector.Live, error) {
+	if l := s.o.Backend.Live(); l != nil {
+		return l, nil
+	}
+	return nil, control.Errorf(control.CodeUnavailable, "the daemon is %s and has not opened its ledger yet", s.o.Backend.Status().Phase).
+		WithHint("try again in a moment")
+}
+
+// operator is who is behind a request, for the ledger.
+func operator(r *http.Request) event.Actor {
+	return event.Actor{Kind: event.ActorOperator, UID: peerOf(r.Context()).uid, Role: "operator"}
+}

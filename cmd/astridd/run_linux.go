@@ -1,0 +1,35 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/astrid-os/processledger/cmd/astridd/internal/config"
+	"github.com/astrid-os/processledger/cmd/astridd/internal/daemon"
+	"github.com/astrid-os/processledger/internal/buildinfo"
+)
+
+// run runs the daemon until a signal stops it.
+func run(cfg *config.Config, stderr io.Writer) error {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(signals)
+	// Whoever reads the log may go away; the daemon stays. Go turns EPIPE on
+	// stderr into SIGPIPE unless it is asked for.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	return daemon.Run(daemon.Options{
+		Config: cfg, Version: buildinfo.Version(), Log: logger(cfg.Log, stderr), Signals: signals,
+	})
+}
+
+// logger makes the log that the configuration asks for.
+func logger(c config.Log, w io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: c.Level}
+	if c.JSON {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}

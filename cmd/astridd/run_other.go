@@ -1,0 +1,17 @@
+//go:build !linux
+
+package main
+
+import (
+	"errors"
+	"io"
+	"runtime"
+
+	"github.com/astrid-os/processledger/cmd/astridd/internal/config"
+)
+
+// run says what the daemon needs.
+func run(*config.Config, io.Writer) error {
+	return errors.New("this daemon needs Linux 5.3 or newer (namespaces, pidfd, /proc), and this is " + runtime.GOOS +
+		"; copies of a ledger can be read, replayed and verified here with astridctl")
+}

@@ -1,0 +1,404 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/astrid-os/processledger/internal/control"
+	"github.com/astrid-os/processledger/ledger/event"
+)
+
+// withWitness makes the directory in which programs note what they did.
+func (s *site) withWitness(t *testing.T) {
+	t.Helper()
+	if err := os.Mkdir(s.witness(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// serving is a site with the tests' capsule and a daemon that is ready.
+func serving(t *testing.T, lines ...string) (*site, *daemonProcess) {
+	t.Helper()
+	s := newSite(t, lines...)
+	s.withDriver(t)
+	s.withWitness(t)
+	d := s.start(t)
+	if st := d.ready(t); st.Capsules != 1 || len(st.Problems) > 0 {
+		t.Fatalf("status: %+v", st)
+	}
+	return s, d
+}
+
+// TestInProcess runs the whole daemon in this process, where the race detector
+// sees it, with several clients at once.
+func TestInProcess(t *testing.T) {
+	s := newSite(t, `operators = [`+fmt.Sprint(os.Geteuid())+`]`, `shim = "bin/astrid-shim"`)
+	s.withDriver(t)
+	s.withWitness(t)
+	log, err := os.Create(filepath.Join(s.dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	code := make(chan int, 1)
+	go func() { code <- doMain([]string{"--config", s.config}, strings.NewReader(""), log, log) }()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	if _, err := s.client.WaitReady(ctx); err != nil {
+		t.Fatal(err)
+	}
+	follow, err := s.client.Events(ctx, &control.EventsQuery{Follow: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	followed := make(chan error, 1)
+	go func() {
+		var last error
+		for _, err := range follow.All() {
+			last = err
+		}
+		followed <- errors.Join(follow.Close(), last)
+	}()
+	done := make(chan error, 3)
+	for _, who := range []string{"alice", "bob", "carol"} {
+		go func() {
+			out, err := s.drive(ctx, who, "c-"+who,
+				s.program("spawn", who+"-1", quick), s.program("background", who+"-2", lasting))
+			if err == nil && (out[0].Err != "" || out[1].Err != "") {
+				err = fmt.Errorf("%s: %+v", who, out)
+			}
+			_, psErr := s.client.Ps(ctx, true)
+			_, statusErr := s.client.Status(ctx)
+			done <- errors.Join(err, psErr, statusErr)
+		}()
+	}
+	for range 3 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if c, err := s.client.Cancel(ctx, &control.CancelRequest{Principal: "bob"}); err != nil || len(c.Handles) != 1 {
+		t.Errorf("cancel: %+v, %v", c, err)
+	}
+	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if c := <-code; c != 0 {
+		b, _ := os.ReadFile(log.Name())
+		t.Errorf("code %d:\n%s", c, b)
+	}
+	var ce *control.Error
+	if err := <-followed; !errors.As(err, &ce) || ce.Code != control.CodeUnavailable {
+		t.Errorf("the follower was told: %v", err)
+	}
+}
+
+// TestInvoke holds what an operator is answered.
+func TestInvoke(t *testing.T) {
+	s, d := serving(t, `invocation_deadline = "1s"`, `[quotas]`, `max_background_processes = 1`)
+	ctx := t.Context()
+	out, err := s.drive(ctx, "alice", "c1",
+		step{Op: "spawn", Cmd: "sh", Args: []string{"-c", "echo hello; exit 3"}},
+		step{Op: "spawn", Cmd: "git"},
+		s.program("background", "one", lasting), s.program("background", "two", lasting))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out[0].Stdout != "hello\n" || out[0].Exit.Code == nil || *out[0].Exit.Code != 3 {
+		t.Errorf("spawn: %+v", out[0])
+	}
+	for i, want := range map[int]string{1: "capability-denied", 2: "", 3: "quota"} {
+		if (want == "") != (out[i].Err == "") || !strings.Contains(out[i].Err, want) {
+			t.Errorf("step %d: %+v, want %q", i, out[i], want)
+		}
+	}
+	st, err := s.client.Status(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(st.Usage) != 2 || st.Usage[0] != (control.Usage{Scope: "principal:alice", Background: 1, Cap: 1, SyncCap: 4}) || st.Usage[1].Cap != 8 {
+		t.Errorf("usage: %+v", st.Usage)
+	}
+	for name, c := range map[string]struct {
+		in   control.Invocation
+		exit int
+		text string
+	}{
+		"capsule":   {control.Invocation{Principal: "alice", Capsule: "none", Action: "run"}, 3, "capsules in"},
+		"action":    {control.Invocation{Principal: "alice", Capsule: "driver", Action: "walk"}, 3, "walk"},
+		"principal": {control.Invocation{Principal: "al ice", Capsule: "driver", Action: "run"}, 2, "principal"},
+	} {
+		if _, err := s.client.Invoke(ctx, &c.in); control.ExitCode(err) != c.exit || !strings.Contains(err.Error(), c.text) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// The guest waits longer than an invocation may take: it is asked to end,
+	// answers that it was cancelled, and the answer says why.
+	a, err := s.client.Invoke(ctx, &control.Invocation{
+		Principal: "alice", Capsule: "driver", Action: "run", Payload: []byte(`[{"op":"wait","name":"one"}]`),
+	})
+	if err != nil || a.Outcome != "deadline" || !strings.Contains(*a.Data, "cancelled") || a.CallID == "" {
+		t.Errorf("deadline: %+v, %v", a, err)
+	}
+	c, err := s.client.Cancel(ctx, &control.CancelRequest{Principal: "alice", CallIDs: []string{"c1"}, Reason: "enough"})
+	if err != nil || len(c.Handles) != 1 {
+		t.Errorf("cancel: %+v, %v", c, err)
+	}
+	cancels := events[*event.CancelRequested](t, s, event.KindCancelRequested)
+	if len(cancels) != 1 || cancels[0].Reason != "enough" {
+		t.Errorf("cancel.requested: %+v", cancels)
+	}
+	d.stop(t)
+}
+
+// TestCallerLeaves holds that a client that goes away cancels its invocation.
+func TestCallerLeaves(t *testing.T) {
+	s, d := serving(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.drive(ctx, "alice", "c1", s.program("spawn", "long", lasting))
+		done <- err
+	}()
+	eventually(t, "it runs", func() bool { return s.wrote("long", "start") })
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	eventually(t, "the invocation is finished", func() bool {
+		ends := events[*event.InvocationFinished](t, s, event.KindInvocationFinished)
+		return len(ends) == 1 && ends[0].Outcome == "cancelled"
+	})
+	d.stop(t)
+}
+
+// TestSecondSignalEndsTheGrace holds that a program which ignores TERM does not
+// keep a hurried operator waiting, and that its end is recorded all the same.
+func TestSecondSignalEndsTheGrace(t *testing.T) {
+	s, d := serving(t, `shutdown_timeout = "10m"`)
+	deaf := `trap 'echo told >>"$WITNESS/$0"' INT TERM; echo start >>"$WITNESS/$0"; while :; do sleep 0.02; done`
+	if out, err := s.drive(t.Context(), "alice", "c1", s.program("background", "deaf", deaf)); err != nil || out[0].Err != "" {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	eventually(t, "it runs", func() bool { return s.wrote("deaf", "start") })
+	d.signal(t, syscall.SIGTERM)
+	eventually(t, "it was told", func() bool { return s.wrote("deaf", "told") })
+	began := time.Now()
+	d.signal(t, syscall.SIGTERM)
+	if code := d.wait(t); code != 0 {
+		t.Errorf("code %d:\n%s", code, d.tail())
+	}
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("it took %v, as long as without the second signal", took)
+	}
+	d = s.start(t)
+	d.ready(t)
+	exits := events[*event.ProcessExited](t, s, event.KindProcessExited)
+	if len(exits) != 1 || exits[0].Exit.Signal == nil || *exits[0].Exit.Signal != 9 || exits[0].AfterRestart {
+		t.Errorf("process.exited: %+v", exits)
+	}
+	if stops := events[*event.DaemonStopped](t, s, event.KindDaemonStopped); len(stops) != 1 || stops[0].Ended != 1 {
+		t.Errorf("daemon.stopped: %+v", stops)
+	}
+	d.stop(t)
+}
+
+// TestStatusWhileRecovering holds that the socket answers while a shim keeps
+// recovery waiting, and that nothing is invoked until then.
+func TestStatusWhileRecovering(t *testing.T) {
+	s, d := serving(t)
+	if _, err := s.drive(t.Context(), "alice", "c1", s.program("background", "runs", lasting)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it runs", func() bool { return s.wrote("runs", "start") })
+	c := &crash{site: s}
+	c.halt(t, "shim")
+	d.kill(t)
+	d = s.start(t)
+	eventually(t, "recovery runs", func() bool {
+		st, err := s.client.Status(t.Context())
+		return err == nil && st.Phase == control.PhaseRecovering
+	})
+	if ps, err := s.client.Ps(t.Context(), false); err != nil || len(ps.Handles) != 1 {
+		t.Errorf("ps: %+v, %v", ps, err)
+	}
+	_, err := s.drive(t.Context(), "alice", "c2")
+	if control.ExitCode(err) != 4 || !strings.Contains(err.Error(), "recovering") {
+		t.Errorf("invoke: %v", err)
+	}
+	c.resumeAll()
+	if st := d.ready(t); st.Recovery == nil || st.Recovery.Ended != 1 {
+		t.Errorf("recovery: %+v", st.Recovery)
+	}
+	d.stop(t)
+}
+
+// TestBadCapsule holds that one does not keep the others, or the daemon, from
+// working.
+func TestBadCapsule(t *testing.T) {
+	s := newSite(t)
+	s.withDriver(t)
+	for name, manifest := range map[string]string{
+		"broken": "[package", "long": "[package]\nname = \"long\"\nversion = \"1\"\n[[component]]\nfile = \"driver.wasm\"\n#" + strings.Repeat("x", 64<<10),
+		"flag": "[package]\nname = \"flag\"\nversion = \"1\"\n[[component]]\nfile = \"driver.wasm\"\n[capabilities]\nhost_process = [\"--bind\"]\n",
+	} {
+		dir := filepath.Join(s.data, "capsules", name)
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, "Capsule.toml"), manifest)
+		copyFile(t, filepath.Join(s.data, "capsules", "driver", "driver.wasm"), filepath.Join(dir, "driver.wasm"))
+	}
+	d := s.start(t)
+	if st := d.ready(t); st.Capsules != 1 || len(st.Problems) != 3 {
+		t.Errorf("status: %+v", st)
+	}
+	list, err := s.client.Capsules(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []struct{ name, problem string }{
+		{"broken", "Capsule.toml"}, {"driver", ""}, {"flag", "looks like a flag"}, {"long", "too long to be recorded"},
+	} {
+		c := list.Capsules[i]
+		if c.Name != want.name || c.Loaded != (want.problem == "") || !strings.Contains(c.Problem, want.problem) {
+			t.Errorf("capsule %d: %+v", i, c)
+		}
+	}
+	_, err = s.client.Invoke(t.Context(), &control.Invocation{Principal: "alice", Capsule: "flag", Action: "run"})
+	if err == nil || !strings.Contains(err.Error(), "looks like a flag") {
+		t.Errorf("invoke: %v", err)
+	}
+	d.stop(t)
+}
+
+// TestCannotStart holds that what keeps a daemon from starting is said with a
+// remedy.
+func TestCannotStart(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(t *testing.T, s *site)
+		text   string
+	}{
+		"no shim": {func(t *testing.T, s *site) { remove(t, filepath.Join(s.bin, "astrid-shim")) },
+			"build it with: go build -o"},
+		"shim is no program": {func(t *testing.T, s *site) {
+			remove(t, filepath.Join(s.bin, "astrid-shim"))
+			write(t, filepath.Join(s.bin, "astrid-shim"), "")
+		}, "is no program"},
+		"no capsules": {func(t *testing.T, s *site) { s.configure(t, `capsules_dir = "none"`) }, "set capsules_dir"},
+		"newer layout": {func(t *testing.T, s *site) {
+			if err := os.Mkdir(s.data, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			write(t, filepath.Join(s.data, "layout"), "99\n")
+		}, "layout 99"},
+		"somebody's directory": {func(t *testing.T, s *site) {
+			if err := os.Mkdir(s.data, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			write(t, filepath.Join(s.data, "thesis.txt"), "precious")
+		}, "thesis.txt"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			c.change(t, s)
+			d := s.start(t)
+			if code := d.wait(t); code != 1 || !strings.Contains(d.tail(), c.text) {
+				t.Errorf("code %d:\n%s", code, d.tail())
+			}
+		})
+	}
+}
+
+func remove(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestWithoutNamespaces holds that a daemon which may not isolate programs
+// comes up all the same, says why it refuses them, and never chooses the weaker
+// mode by itself.
+func TestWithoutNamespaces(t *testing.T) {
+	s := newSite(t)
+	s.withDriver(t)
+	s.configureText(t, "data_dir = \"data\"\nisolation = \"pidns\"\n")
+	// In a user namespace of its own the daemon may be denied the namespaces
+	// that this machine otherwise grants.
+	wrapper := `echo 0 >/proc/sys/user/max_pid_namespaces && exec "$0" --config "$1"`
+	cmd := exec.Command("unshare", "--user", "--map-root-user", "sh", "-c", wrapper, filepath.Join(s.bin, "astridd"), s.config)
+	if out, err := exec.Command("unshare", "--user", "--map-root-user", "sh", "-c", "echo 0 >/proc/sys/user/max_pid_namespaces").CombinedOutput(); err != nil {
+		if mode, _ := isolation(); mode != "none" {
+			t.Skipf("no user namespace to take the others away in: %v %s", err, out)
+		}
+		cmd = exec.Command(filepath.Join(s.bin, "astridd"), "--config", s.config)
+	}
+	d := s.startCommand(t, cmd)
+	st := d.ready(t)
+	if st.Isolation.Available || st.Isolation.Mode != "pidns" || st.Isolation.Reason == "" || len(st.Problems) != 1 {
+		t.Errorf("status: %+v", st)
+	}
+	out, err := s.drive(t.Context(), "alice", "c1", step{Op: "spawn", Cmd: "sh", Args: []string{"-c", "true"}})
+	if err != nil || !strings.Contains(out[0].Err, "namespaces") {
+		t.Errorf("spawn: %+v, %v", out, err)
+	}
+	decisions := events[*event.SpawnDecided](t, s, event.KindSpawnDecided)
+	if len(decisions) != 1 || decisions[0].Outcome != event.OutcomeRefused || decisions[0].Detail == "" {
+		t.Errorf("spawn.decided: %+v", decisions[0])
+	}
+	d.stop(t)
+}
+
+// TestStranger holds that another user is told that he may not, and an operator
+// may.
+func TestStranger(t *testing.T) {
+	if socket := os.Getenv("ASTRIDD_TEST_STRANGER"); socket != "" {
+		st, err := control.NewClient(socket).Status(t.Context())
+		fmt.Printf("%v %v\n", st != nil, err)
+		return
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("only root can become somebody else")
+	}
+	s := newSite(t)
+	public, err := os.MkdirTemp("", "astridd-public-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(public)
+	if err := os.Chmod(public, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.configure(t, `operators = [4321]`, `socket = "`+public+`/s"`)
+	s.client = control.NewClient(public + "/s")
+	d := s.start(t)
+	d.ready(t)
+	exe := filepath.Join(public, "test")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	copyFile(t, self, exe)
+	if err := os.Chmod(exe, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for uid, want := range map[uint32]string{4321: "true <nil>", 4322: "uid 4322 may not use this daemon"} {
+		cmd := exec.Command(exe, "-test.run", "^TestStranger$")
+		cmd.Dir = public
+		cmd.Env = []string{"ASTRIDD_TEST_STRANGER=" + public + "/s"}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("uid %d: %v\n%s", uid, err, out)
+		}
+	}
+	d.stop(t)
+}

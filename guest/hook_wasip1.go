@@ -1,0 +1,42 @@
+package guest
+
+import (
+	"encoding/json"
+	"errors"
+
+	"github.com/astrid-os/processledger/guest/internal/mem"
+)
+
+// hook is how the host calls the capsule. It returns the address of
+// {action string, data option<string>}.
+//
+//go:wasmexport astrid-hook-trigger
+func hook(action, actionLen, payload, payloadLen uint32) uint32 {
+	returned, data := dispatch(string(mem.Take(action, actionLen)), mem.Take(payload, payloadLen))
+	const record = 20
+	k := mem.NewBlock(record+len(returned)+len(data), record)
+	k.Text(0, returned)
+	if data != nil {
+		k.U8(8, 1)
+		k.Text(12, string(data))
+	}
+	return mem.Keep(k)
+}
+
+// post is called when the host has read what hook returned.
+//
+//go:wasmexport cabi_post_astrid-hook-trigger
+func post(result uint32) { mem.Release(result) }
+
+// dispatch runs the handler of an action.
+func dispatch(action string, payload []byte) (returned string, data []byte) {
+	err := errors.New("unknown hook action: " + action)
+	if h := handlers[action]; h != nil {
+		data, err = h(payload)
+	}
+	if err == nil {
+		return "continue", data
+	}
+	data, _ = json.Marshal(map[string]string{"error": err.Error()})
+	return "abort", data
+}

@@ -1,0 +1,63 @@
+package mem
+
+import (
+	"sync"
+	"unsafe"
+)
+
+// held keeps what the host was given reachable until the guest takes it: the
+// host holds the only reference, which the garbage collector does not see.
+var (
+	mu   sync.Mutex
+	held = map[uint32][]byte{}
+)
+
+// alloc returns n zero bytes at an address that is a multiple of 8.
+func alloc(n int) ([]byte, uint32) {
+	words := make([]uint64, (n+7)/8+1)
+	p := unsafe.Pointer(&words[0])
+	return unsafe.Slice((*byte)(p), n), uint32(uintptr(p))
+}
+
+// realloc is how the host gets memory.
+//
+//go:wasmexport cabi_realloc
+func realloc(old, oldSize, align, size uint32) uint32 {
+	if size == 0 {
+		return align
+	}
+	b, at := alloc(int(size))
+	mu.Lock()
+	defer mu.Unlock()
+	if old != 0 {
+		copy(b, held[old][:min(int(oldSize), len(held[old]))])
+		delete(held, old)
+	}
+	held[at] = b
+	return at
+}
+
+// Take returns the n bytes at an address that the host was given, and gives
+// them to the caller.
+func Take(at, n uint32) []byte {
+	mu.Lock()
+	defer mu.Unlock()
+	b := held[at]
+	delete(held, at)
+	return b[:min(int(n), len(b))]
+}
+
+// Keep hands a block to the host until [Release].
+func Keep(k *Block) uint32 {
+	mu.Lock()
+	defer mu.Unlock()
+	held[k.base] = k.b
+	return k.base
+}
+
+// Release ends what Keep began.
+func Release(at uint32) {
+	mu.Lock()
+	defer mu.Unlock()
+	delete(held, at)
+}

@@ -1,0 +1,101 @@
+//go:build linux
+
+package act
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/astrid-os/processledger/host/shim"
+)
+
+// askBound is how long a found shim may take to end its tree before it is
+// killed itself; lookPause is how often the proof of its death is looked for.
+const (
+	askBound  = 2 * time.Second
+	lookPause = 5 * time.Millisecond
+)
+
+// kill ends a found shim and waits for the proof; cause goes into the exit
+// record. See Kill.
+func (h *Hands) kill(f Found, cause string) error {
+	if f.Dead {
+		return nil
+	}
+	// Whoever listens on the socket is the shim: the kernel says so. Only a
+	// shim that does not listen is looked up by what it wrote.
+	c := &Child{h: h, id: f.ID, path: h.path(f.ID), dirfd: -1}
+	defer c.release()
+	err := c.connect()
+	closeFD(c.dirfd)
+	if err == nil {
+		err = c.endShim(cause)
+	} else {
+		err = h.killByIdentity(f)
+	}
+	if err != nil {
+		return err
+	}
+	return h.awaitDeath(f.ID)
+}
+
+// endShim has the shim kill its tree and leave, so that the exit is recorded;
+// if it does not, it is killed itself.
+func (c *Child) endShim(cause string) error {
+	if err := c.shim.signal(unix.SIGCONT); err != nil { // a stopped one could not answer
+		return err
+	}
+	m := &shim.Message{Type: shim.TypeSignal, Seq: 1, Signal: uint32(unix.SIGKILL), Target: shim.TargetTree, Cause: cause}
+	if c.conn.Send(m) == nil && c.shim.wait(askBound) == nil {
+		return nil
+	}
+	return c.shim.signal(unix.SIGKILL)
+}
+
+// killByIdentity kills the shim that `ready` names, if it still is one.
+func (h *Hands) killByIdentity(f Found) error {
+	fd, err := shim.OpenIdentity(h.procfd, shimIdentity(f.Shim))
+	if err == unix.ESRCH || f.OtherBoot {
+		return nil
+	}
+	if err != nil {
+		return os.NewSyscallError("pidfd_open", err)
+	}
+	p, err := newPidfd(fd)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	if !isShim(f.Shim.PID) {
+		return nil // awaitDeath says that it was not found
+	}
+	return p.signal(unix.SIGKILL)
+}
+
+// isShim tells whether a process calls itself a shim: the record that named it
+// lies where a program of the same user might have written.
+func isShim(pid uint32) bool {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(int(pid)) + "/cmdline")
+	return err == nil && string(b) == "astrid-shim\x00"+shim.ModeShim+"\x00"
+}
+
+// awaitDeath looks until the directory proves that nobody lives.
+func (h *Hands) awaitDeath(id ulid.ULID) error {
+	for end := time.Now().Add(endBound); ; time.Sleep(lookPause) {
+		f, err := h.Look(id)
+		switch {
+		case errors.Is(err, os.ErrNotExist) || err == nil && f.Dead:
+			return nil
+		case err != nil:
+			return err
+		case time.Now().After(end):
+			return fmt.Errorf("kill %s: %w", id, ErrAlive)
+		}
+	}
+}

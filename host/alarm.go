@@ -1,0 +1,47 @@
+package host
+
+import "time"
+
+// alarm is something to do at a CLOCK_BOOTTIME.
+type alarm struct {
+	at int64
+	do func()
+}
+
+// after has the owner do something at a CLOCK_BOOTTIME. A time that has passed
+// is now.
+func (o *owner) after(at int64, do func()) {
+	o.alarms = append(o.alarms, alarm{at, do})
+}
+
+// nextAlarm returns a timer for the earliest alarm; with none, one that never
+// fires.
+func (o *owner) nextAlarm() *time.Timer {
+	if len(o.alarms) == 0 {
+		t := time.NewTimer(time.Hour)
+		t.Stop()
+		return t
+	}
+	first := o.alarms[0].at
+	for _, a := range o.alarms {
+		first = min(first, a.at)
+	}
+	return time.NewTimer(time.Duration(max(0, first-boottime())))
+}
+
+// ringAlarms does what is due.
+func (o *owner) ringAlarms() {
+	now := boottime()
+	due := o.alarms
+	o.alarms = nil
+	for _, a := range due {
+		if a.at > now {
+			o.alarms = append(o.alarms, a)
+		}
+	}
+	for _, a := range due {
+		if a.at <= now && !o.over() {
+			a.do()
+		}
+	}
+}

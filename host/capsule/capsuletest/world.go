@@ -1,0 +1,212 @@
+// Package capsuletest runs capsules on a real process host in tests: a ledger
+// and a data directory of their own, the real shim, and a comparison of the
+// ledger with the machine at the end.
+package capsuletest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/astrid-os/processledger/host"
+	"github.com/astrid-os/processledger/host/act"
+	"github.com/astrid-os/processledger/host/capsule"
+	"github.com/astrid-os/processledger/host/policy"
+	"github.com/astrid-os/processledger/internal/worldcheck"
+	"github.com/astrid-os/processledger/ledger"
+	"github.com/astrid-os/processledger/ledger/event"
+	"github.com/astrid-os/processledger/projector"
+)
+
+const module = "github.com/astrid-os/processledger"
+
+// Main runs a package's tests; its TestMain calls it. It keeps what is built
+// once for all of them, and takes it away at the end.
+func Main(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "capsuletest-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	// An ordinary user's namespaces must be able to reach the shim.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		panic(err)
+	}
+	built = dir
+	return m.Run()
+}
+
+var built string
+
+// shim is the real shim, and what this machine allows it.
+var shim = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(built, "astrid-shim")
+	return path, goBuild(module+"/host/shim/astrid-shim", path, nil, "CGO_ENABLED=0")
+})
+
+func goBuild(pkg, out string, flags []string, env ...string) error {
+	cmd := exec.Command("go", append(append([]string{"build", "-o", out}, flags...), pkg)...)
+	cmd.Env = append(os.Environ(), env...)
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build %s: %w\n%s", pkg, err, text)
+	}
+	return nil
+}
+
+// Build builds the capsule whose Go source and manifest are in src into the
+// directory of capsules dir, as an operator would install it.
+func Build(t testing.TB, dir, src string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(src, capsule.ManifestName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := capsule.ParseManifest(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	into := filepath.Join(dir, m.Name)
+	if err := os.MkdirAll(into, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(into, capsule.ManifestName), text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if !filepath.IsAbs(src) && !strings.HasPrefix(src, ".") {
+		src = "./" + src
+	}
+	if err := goBuild(src, filepath.Join(into, m.File), []string{"-buildmode=c-shared"}, "GOOS=wasip1", "GOARCH=wasm"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// World is a running host with its capsules.
+type World struct {
+	Runner *capsule.Runner
+	Host   *host.Host
+	Live   *projector.Live
+
+	// Data is the data directory; workspaces/ is in it.
+	Data string
+
+	// Isolation is what programs run in here: "pidns" or "none".
+	Isolation string
+
+	set   *capsule.Set
+	hands *act.Hands
+}
+
+// New opens a world with the capsules of a directory, all of which must load.
+// When the test ends it is shut down, and the ledger must agree with what is
+// left on the machine: nothing.
+func New(t testing.TB, dir string, o capsule.RunOptions) *World {
+	t.Helper()
+	w := &World{Data: t.TempDir()}
+	binary, err := shim()
+	must(t, err)
+	probed, err := act.Probe(binary)
+	must(t, err)
+	w.Isolation = probed.Isolation
+	w.set, err = capsule.Load(t.Context(), capsule.LoadOptions{Dir: dir, Log: logTo(t)})
+	must(t, err)
+	gate := policy.NewGate()
+	for _, c := range w.set.Capsules() {
+		must(t, gate.Set(c.Name, c.HostProcess))
+	}
+	for _, e := range w.set.Failed() {
+		t.Fatal(e)
+	}
+	w.open(t, binary, gate)
+	if o.Log == nil {
+		o.Log = logTo(t)
+	}
+	w.Runner = capsule.NewRunner(w.set, capsule.On(w.Host), o)
+	t.Cleanup(func() { w.close(t) })
+	return w
+}
+
+// open opens the ledger and the host, as a starting daemon does.
+func (w *World) open(t testing.TB, shim string, gate *policy.Gate) {
+	t.Helper()
+	var err error
+	w.Live, err = projector.Open(filepath.Join(w.Data, "ledger"), ledger.Options{})
+	must(t, err)
+	_, err = w.Live.Decide(t.Context(), func(*projector.State, ledger.Header) ([]*event.Event, error) {
+		return []*event.Event{{Body: &event.DaemonStarted{Version: "test", Isolation: w.Isolation}}}, nil
+	})
+	must(t, err)
+	w.hands, err = act.New(w.Live.Ledger(), act.Options{Dir: w.Data, Shim: shim, Isolation: w.Isolation, Log: logTo(t)})
+	must(t, err)
+	rules, err := policy.New(policy.DefaultConfig(), gate)
+	must(t, err)
+	w.Host, err = host.New(host.Options{
+		Live: w.Live, Hands: w.hands, Policy: rules, Workspaces: filepath.Join(w.Data, "workspaces"),
+		RedactionKey: []byte("a key of the tests"), Isolation: w.Isolation, Log: logTo(t),
+	})
+	must(t, err)
+	_, err = w.Host.Recover(t.Context())
+	must(t, err)
+}
+
+func (w *World) close(t testing.TB) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	w.Runner.Close(ctx)
+	try := func(what string, err error) {
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	try("shutdown", w.Host.Shutdown(ctx, "end of the test"))
+	w.Host.Close()
+	for _, p := range worldcheck.Problems(ctx, worldcheck.World{Ledger: w.Live.Ledger(), State: w.Live.Snapshot(), Data: w.Data}) {
+		t.Errorf("world: %s", p)
+	}
+	try("close hands", w.hands.Close())
+	try("close ledger", w.Live.Close())
+	try("close capsules", w.set.Close(ctx))
+}
+
+// Events returns the events so far that are of one of these kinds.
+func (w *World) Events(t testing.TB, kinds ...event.Kind) (found []*event.Event) {
+	t.Helper()
+	for e, err := range w.Live.Ledger().Events(t.Context(), 1, 0) {
+		must(t, err)
+		for _, k := range kinds {
+			if e.Kind() == k {
+				found = append(found, e)
+			}
+		}
+	}
+	return found
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// logTo shows what the daemon would log if the test fails.
+func logTo(t testing.TB) *slog.Logger {
+	return slog.New(slog.NewTextHandler(testWriter{t}, nil))
+}
+
+type testWriter struct{ t testing.TB }
+
+// Write implements io.Writer.
+func (w testWriter) Write(b []byte) (int, error) {
+	w.t.Logf("%s", strings.TrimRight(string(b), "\n"))
+	return len(b), nil
+}
+
+var _ io.Writer = testWriter{}

@@ -1,0 +1,196 @@
+package capsule_test
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/astrid-os/processledger/host/abi/abitest"
+	"github.com/astrid-os/processledger/host/capsule"
+)
+
+// hostile are guests that break a rule, each with the reason that the ledger
+// gives for their end. "" as reason: the guest lives on.
+func hostile() map[string]struct {
+	module []byte
+	reason string
+} {
+	type guests = map[string]struct {
+		module []byte
+		reason string
+	}
+	all := guests{}
+	add := func(name, reason string, build func(g *guest) []byte) {
+		all[name] = struct {
+			module []byte
+			reason string
+		}{build(newGuest()), reason}
+	}
+	// Requests that are not what they should be.
+	spoilt := func(name, reason string, spoil func(*Image)) {
+		add(name, reason, func(g *guest) []byte {
+			g.request(spoil, "true", "a")
+			g.Bump(cellAt, heapAt)
+			return g.hook(call(g.spawn, imageAt, returnAt))
+		})
+	}
+	spoilt("string-out-of-bounds", "outside the memory", func(i *Image) { i.U32(imageAt, 0x1fff0); i.U32(imageAt+4, 0x20) })
+	spoilt("string-near-2-32", "more than the memory holds", func(i *Image) { i.U32(imageAt+4, 0xffff_ffff) })
+	spoilt("string-wraps", "outside the memory", func(i *Image) { i.U32(imageAt, 0xffff_fff0); i.U32(imageAt+4, 0x10) })
+	spoilt("list-near-2-32", "more than the memory holds", func(i *Image) { i.U32(imageAt+12, 0xffff_ffff) })
+	spoilt("list-overflows-32-bits", "more than the memory holds", func(i *Image) { i.U32(imageAt+12, 0x2000_0001) })
+	spoilt("list-misaligned", "not aligned", func(i *Image) { i.U32(imageAt+8, i.Base+1) })
+	spoilt("empty-list-misaligned", "not aligned", func(i *Image) { i.U32(imageAt+28, 2) })
+	spoilt("not-utf-8", "not UTF-8", func(i *Image) { i.Text(imageAt, "\xed\xa0\x80") })
+	spoilt("option-tag", "no case 2", func(i *Image) { i.U8(imageAt+16, 2) })
+	spoilt("enum-case", "no case 9", func(i *Image) { i.U8(imageAt+118, 1); i.U8(imageAt+119, 9) })
+	spoilt("the-same-bytes-again-and-again", "more than the memory holds", func(i *Image) {
+		list := i.Alloc(8*4096, 4)
+		for n := range uint32(4096) {
+			i.U32(list+8*n, 40_000) // zeros, which are UTF-8
+			i.U32(list+8*n+4, 1<<16)
+		}
+		i.U32(imageAt+8, list)
+		i.U32(imageAt+12, 4096)
+	})
+
+	calls := func(name, reason string, code func(g *guest) []byte) {
+		add(name, reason, func(g *guest) []byte {
+			g.request(nil, "sleep", "1")
+			g.Bump(cellAt, heapAt)
+			return g.hook(code(g))
+		})
+	}
+	calls("request-misaligned", "not aligned to 8", func(g *guest) []byte { return call(g.spawn, imageAt+4, returnAt) })
+	calls("request-outside", "outside the memory", func(g *guest) []byte { return call(g.spawn, 0xffff_fff8, returnAt) })
+	calls("return-misaligned", "not aligned to 4", func(g *guest) []byte { return call(g.spawn, imageAt, returnAt+2) })
+	calls("return-outside", "outside the memory", func(g *guest) []byte { return call(g.spawn, imageAt, 0x1fffc) })
+	calls("handle-zero", "no handle of this instance", func(g *guest) []byte { return call(g.osPid, 0, returnAt) })
+	calls("handle-foreign", "no handle of this instance", func(g *guest) []byte { return call(g.kill, 1, returnAt) })
+	calls("handle-dropped", "no handle of this instance", func(g *guest) []byte {
+		return slices.Concat(call(g.background, imageAt, returnAt), call(g.drop, 1), call(g.readLogs, 1, returnAt))
+	})
+	calls("dropped-twice", "no handle of this instance", func(g *guest) []byte {
+		return slices.Concat(call(g.background, imageAt, returnAt), call(g.drop, 1), call(g.drop, 1))
+	})
+	calls("signal-that-is-none", "no case 7", func(g *guest) []byte {
+		return slices.Concat(call(g.background, imageAt, returnAt), call(g.signal, 1, 7, returnAt))
+	})
+	calls("handles-without-end", "may hold no more", func(g *guest) []byte {
+		return Forever(call(g.background, imageAt, returnAt))
+	})
+	calls("trap", "unreachable", func(g *guest) []byte { return Trap() })
+	calls("endless-loop", "did not return", func(g *guest) []byte { return Forever() })
+	calls("endless-loop-of-calls", "did not return", func(g *guest) []byte { return Forever(call(g.spawn, imageAt, returnAt)) })
+	calls("memory-without-end", "did not return", func(g *guest) []byte { return Forever(Const(16), Grow(), Drop()) })
+	add("recursion-without-end", "stack overflow", func(g *guest) []byte {
+		g.Bump(cellAt, heapAt)
+		self := uint32(8 + 1 + 1) // after the imports, the allocator and the hook
+		g.hook(Call(self))
+		g.Func("", "", "", 0, Call(self))
+		return g.Bytes()
+	})
+	add("table-without-end", "did not return", func(g *guest) []byte {
+		g.Table(1)
+		g.Bump(cellAt, heapAt)
+		return g.hook(Forever(TableGrow(1<<28), Drop()))
+	})
+
+	// Allocators that cannot be believed.
+	allocator := func(name, reason string, body ...[]byte) {
+		add(name, reason, func(g *guest) []byte {
+			g.request(nil, "true")
+			g.Func("cabi_realloc", "iiii", "i", 0, body...)
+			return g.hook(call(g.spawn, imageAt, returnAt))
+		})
+	}
+	allocator("realloc-answers-outside", "outside the memory", Const(0xffff_ffff))
+	allocator("realloc-answers-past-the-end", "outside the memory", Const(2<<16))
+	allocator("realloc-traps", "cabi_realloc failed", Trap())
+	allocator("realloc-loops", "did not return", Forever())
+	add("realloc-calls-out", "import was called from cabi_realloc", func(g *guest) []byte {
+		g.request(nil, "true")
+		g.Func("cabi_realloc", "iiii", "i", 0, call(g.spawn, imageAt, returnAt), Const(heapAt))
+		return g.hook()
+	})
+	add("realloc-grows", "", func(g *guest) []byte {
+		g.request(nil, "true")
+		g.Func("cabi_realloc", "iiii", "i", 0, Const(1), Grow(), []byte{0x41, 16, 0x74}) // memory.grow << 16
+		return g.hook(call(g.spawn, imageAt, returnAt))
+	})
+
+	// Answers that are not what they should be.
+	answers := func(name, reason string, at uint32, spoil func(*Image)) {
+		add(name, reason, func(g *guest) []byte {
+			g.Bump(cellAt, heapAt)
+			im := &Image{Base: imageAt}
+			im.Alloc(20, 4)
+			spoil(im)
+			g.Data(imageAt, im.Bytes())
+			g.Func("astrid-hook-trigger", "iiii", "i", 0, Const(at))
+			return g.Bytes()
+		})
+	}
+	answers("answer-outside", "outside the memory", 0xffff_fffc, func(*Image) {})
+	answers("answer-misaligned", "not aligned", imageAt+1, func(*Image) {})
+	answers("answer-near-2-32", "more than the memory holds", imageAt, func(i *Image) { i.U32(imageAt+4, 0xffff_fffe) })
+	answers("answer-not-utf-8", "not UTF-8", imageAt, func(i *Image) { i.Text(imageAt, "\xff") })
+	answers("answer-option-tag", "no case 3", imageAt, func(i *Image) { i.U8(imageAt+8, 3) })
+	add("post-traps", "after it had answered", func(g *guest) []byte {
+		g.Bump(cellAt, heapAt)
+		g.Func("cabi_post_astrid-hook-trigger", "i", "", 0, Trap())
+		return g.hook()
+	})
+	add("post-calls-out", "after it had answered", func(g *guest) []byte {
+		g.request(nil, "true")
+		g.Bump(cellAt, heapAt)
+		g.Func("cabi_post_astrid-hook-trigger", "i", "", 0, call(g.spawn, imageAt, returnAt))
+		return g.hook()
+	})
+	return all
+}
+
+// TestHostileGuestsHarmNobody: whatever a guest does, its invocation ends with
+// a reason, its instance is given up, and another capsule answers as before.
+func TestHostileGuestsHarmNobody(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "honest", honest())
+	guests := hostile()
+	for name, g := range guests {
+		put(t, dir, name, g.module)
+	}
+	h := &fakeHost{}
+	r := runner(t, dir, h, capsule.RunOptions{Deadline: 300 * time.Millisecond, Grace: 100 * time.Millisecond})
+	if _, err := r.Invoke(t.Context(), invocation("honest", "alice", "c")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(guests)) {
+		t.Run(name, func(t *testing.T) {
+			want := guests[name].reason
+			a, err := r.Invoke(t.Context(), invocation(name, "alice", "c"))
+			end := h.lastEnd(t)
+			var failed *capsule.CallError
+			switch {
+			case want == "" || strings.HasPrefix(want, "after it had answered"):
+				if err != nil || string(a.Data) != "fine" {
+					t.Errorf("answer %q, error %v", a.Data, err)
+				}
+			case !errors.As(err, &failed) || failed.Outcome != end.Outcome:
+				t.Errorf("error %v, in the ledger %q", err, end.Outcome)
+			}
+			wantDetail(t, end.Detail, want)
+			if end.InstanceLost != (want != "") {
+				t.Errorf("instance lost: %v", end.InstanceLost)
+			}
+			if lines := h.noted(); want != "" && !strings.HasPrefix(lines[len(lines)-1], "gone alice "+name) {
+				t.Errorf("after the end: %q", lines[len(lines)-1])
+			}
+			if a, err := r.Invoke(t.Context(), invocation("honest", "alice", "c")); err != nil || string(a.Data) != "fine" {
+				t.Errorf("the honest capsule answers %q, error %v", a.Data, err)
+			}
+		})
+	}
+}

@@ -1,0 +1,97 @@
+package capsule
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"sync"
+)
+
+// Bounds of what a guest may print, in bytes.
+const (
+	maxLine   = 4 << 10  // of a line; a longer one is cut into several
+	maxPerRun = 64 << 10 // during one invocation; then one line tells of it
+	tailBytes = 1 << 10  // of the end of stderr, kept for the reason of a trap
+)
+
+// output takes what a guest prints on one stream and logs it line by line. A
+// guest may print as fast as it can, so an invocation has an allowance.
+type output struct {
+	log   *slog.Logger
+	level slog.Level
+
+	mu   sync.Mutex // held for one Write at a time; the log may be slow
+	line []byte
+	used int
+	tail []byte
+}
+
+func newOutput(log *slog.Logger, level slog.Level, stream string) *output {
+	return &output{log: log.With("stream", stream), level: level}
+}
+
+// Write implements io.Writer for WASI. It never fails: a guest has no use for
+// the state of the daemon's log.
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.keep(p)
+	for rest := p; len(rest) > 0; {
+		n := min(len(rest), maxLine-len(o.line))
+		end := bytes.IndexByte(rest[:n], '\n')
+		if end >= 0 {
+			n = end
+		}
+		o.line = append(o.line, rest[:n]...)
+		rest = rest[n:]
+		if end >= 0 {
+			rest = rest[1:]
+		}
+		if end >= 0 || len(o.line) == maxLine {
+			o.flush()
+		}
+	}
+	return len(p), nil
+}
+
+func (o *output) keep(p []byte) {
+	if len(p) >= tailBytes {
+		o.tail = append(o.tail[:0], p[len(p)-tailBytes:]...)
+		return
+	}
+	o.tail = append(o.tail, p...)
+	if over := len(o.tail) - tailBytes; over > 0 {
+		o.tail = append(o.tail[:0], o.tail[over:]...)
+	}
+}
+
+// flush logs the line that has gathered.
+func (o *output) flush() {
+	before := o.used
+	o.used += len(o.line) + 1
+	switch {
+	case o.used <= maxPerRun:
+		o.log.Log(context.Background(), o.level, "guest: "+string(bytes.ToValidUTF8(o.line, []byte("\uFFFD"))))
+	case before <= maxPerRun:
+		o.log.Warn("guest prints too much; the rest of this invocation is not logged", "bytes", maxPerRun)
+	}
+	o.line = o.line[:0]
+}
+
+// next starts the allowance and the tail of another invocation, after what is
+// left of the one before is logged.
+func (o *output) next() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.line) > 0 {
+		o.flush()
+	}
+	o.used, o.tail = 0, o.tail[:0]
+}
+
+// last returns the end of what the guest printed in this invocation.
+func (o *output) last() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return string(bytes.TrimSpace(bytes.ToValidUTF8(o.tail, []byte("\uFFFD"))))
+}

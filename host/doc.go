@@ -1,0 +1,26 @@
+// Package host is the process host: it decides whether a capsule may run a
+// program, has it run, and tells how it ended, each of these in the ledger
+// first.
+//
+// Two rules hold everywhere in it. No receipt, no act: nothing is started,
+// signalled or deleted but by host/act, which takes a receipt of the commit
+// that recorded the intent. And its mirror: no answer, no outcome, before the
+// event that records it is durable.
+//
+// Where to look:
+//
+//   - types.go and errors.go: what callers (the guest binding, the daemon)
+//     hand in and get back.
+//   - spawn.go: a request on its way to a decision; validate.go and
+//     workspace.go check it, host/policy holds the rules.
+//   - owner.go: the one goroutine that owns each handle; order.go has the
+//     signals it sends, notice.go what it hears from the shim, end.go how it
+//     records an outcome, alarm.go its timers.
+//   - process.go: the methods of a handle.
+//   - cancel.go, invocation.go: what a cancel reaches, and the calls that it
+//     interrupts.
+//   - recover.go: what a restarted daemon makes of each handle and directory;
+//     match.go is the table, settle.go, adopt.go and orphan.go carry it out.
+//   - record.go, mend.go, emergency.go: while the ledger cannot commit.
+//   - shutdown.go: the orderly end.
+package host

@@ -1,0 +1,173 @@
+package host
+
+import (
+	"fmt"
+
+	"github.com/oklog/ulid/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/astrid-os/processledger/host/act"
+	"github.com/astrid-os/processledger/ledger"
+	"github.com/astrid-os/processledger/ledger/event"
+	"github.com/astrid-os/processledger/projector"
+)
+
+// urgent is an ending that the ledger could not record first, and why.
+type urgent struct {
+	want event.SignalRequested
+	why  error
+}
+
+// hurry has the owner end its process although the ledger cannot commit.
+func (o *owner) hurry(want *event.SignalRequested, why error) {
+	o.mu.Lock()
+	o.urgent = append(o.urgent, urgent{*want, why})
+	o.mu.Unlock()
+	o.poke()
+}
+
+// carryOutUrgent does what hurry asked for.
+func (o *owner) carryOutUrgent() {
+	o.mu.Lock()
+	list := o.urgent
+	o.urgent = nil
+	o.mu.Unlock()
+	for _, u := range list {
+		if !o.over() && !o.unrecorded.Load() {
+			o.emergency(&u.want, u.why, nil)
+		}
+	}
+}
+
+// emergency is the one exception to "no receipt, no act": while the ledger
+// cannot commit, an ending is carried out, and recorded late with true times.
+// owed are bodies that should have been recorded with it.
+func (o *owner) emergency(want *event.SignalRequested, why error, owed []event.Body) {
+	o.owed = append(o.owed, owed...)
+	if o.child == nil {
+		return
+	}
+	scope := o.scope
+	scope.Actor = hostActor
+	o.h.acted("emergency %s, cause %s", unix.SignalName(unix.Signal(want.Signal)), want.Cause)
+	if _, err := o.h.hands.Emergency(o.child, why, scope, *want); err != nil {
+		o.h.log.Error("a process could not be ended while the ledger cannot commit", "handle", o.id, "err", err)
+	}
+	o.killLater(want, boottime())
+	o.h.work.Go(o.h.recordLate)
+}
+
+// delivery is what to record of a signal.
+func delivery(r act.SignalResult, err error) (delivered bool, detail string) {
+	if err != nil && r.Detail == "" {
+		return false, fmt.Sprintf("unknown whether it arrived: %v", err)
+	}
+	return r.Delivered, r.Detail
+}
+
+// recordLate records what was done in an emergency, as soon as the ledger can.
+// It returns when nothing is left to record, or the host closes. An owner calls
+// it before it records an exit, so that a signal stands before what it caused.
+func (h *Host) recordLate() {
+	h.lateMu.Lock()
+	defer h.lateMu.Unlock()
+	intents := h.hands.Late()
+	cancels := h.takeLateCancels()
+	if len(intents) == 0 && len(cancels) == 0 {
+		return
+	}
+	_, err := h.record(func(tip *projector.State, next ledger.Header) ([]*event.Event, error) {
+		es := lateCancelEvents(tip, cancels)
+		for _, i := range intents {
+			es = append(es, lateSignal(tip, i, next.Seq+uint64(len(es)))...)
+		}
+		return es, nil
+	})
+	if err != nil {
+		h.log.Error("endings carried out in an emergency are not recorded", "intents", len(intents), "err", err)
+		return
+	}
+	h.hands.Recorded(len(intents))
+}
+
+// lateSignal is the pair of events of one intent; seq is what the first gets.
+func lateSignal(tip *projector.State, i act.Intent, seq uint64) []*event.Event {
+	if _, held := tip.Handle(i.Scope.Handle); !held {
+		return nil
+	}
+	request := i.Request
+	delivered, detail := delivery(i.Result, nil)
+	return []*event.Event{
+		{Scope: i.Scope, Body: &request},
+		{Scope: i.Scope, Body: &event.SignalSent{Request: seq, Signal: request.Signal, Delivered: delivered, Detail: valid(detail)}},
+	}
+}
+
+// lateCancel is a cancel that could not be recorded when it was asked for.
+type lateCancel struct {
+	id      ulid.ULID
+	actor   event.Actor
+	request CancelRequest
+	handles []ulid.ULID
+}
+
+func (h *Host) takeLateCancels() []lateCancel {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	list := h.lateCancels
+	h.lateCancels = nil
+	return list
+}
+
+// lateCancelEvents record cancels with the handles that still live; one that
+// turns out to stand in the ledger is left alone.
+func lateCancelEvents(tip *projector.State, cancels []lateCancel) (es []*event.Event) {
+	for _, c := range cancels {
+		if _, known := tip.Cancel(c.id); known {
+			continue
+		}
+		body := &event.CancelRequested{Cancel: c.id[:], CallIDs: c.request.CallIDs, Reason: valid(c.request.Reason)}
+		for _, id := range c.handles {
+			if handle, ok := tip.Handle(id); ok && handle.Phase.Live() {
+				body.Handles = append(body.Handles, handle.ID[:])
+			}
+		}
+		scope := event.Scope{Principal: c.request.Principal, Capsule: c.request.Capsule, Actor: c.actor}
+		es = append(es, &event.Event{Scope: scope, Body: body})
+		if len(body.Handles) == 0 {
+			es = append(es, cancelFinished(&projector.Cancel{ID: c.id, Principal: scope.Principal, Capsule: scope.Capsule}))
+		}
+	}
+	return es
+}
+
+// cancelUnrecorded ends what a cancel reaches although it cannot be recorded.
+func (h *Host) cancelUnrecorded(actor event.Actor, r CancelRequest, why error, result *CancelResult) {
+	result.Unrecorded, result.Handles = true, nil
+	h.live.View(func(s *projector.State) {
+		for _, handle := range s.Reached(r.Principal, r.Capsule, r.CallIDs) {
+			result.Handles = append(result.Handles, handle.ID)
+		}
+	})
+	h.mu.Lock()
+	h.lateCancels = append(h.lateCancels, lateCancel{result.ID, actor, r, result.Handles})
+	h.mu.Unlock()
+	h.softCancel(r)
+	for _, id := range result.Handles {
+		if o := h.owner(id); o != nil {
+			o.forbidGo("cancelled")
+			o.hurry(r.signal(result.ID), why)
+		}
+	}
+	h.work.Go(h.recordLate)
+}
+
+// Unrecorded returns the handles whose processes have ended while the ledger
+// could not record it yet. Nobody who waits for them has been told.
+func (h *Host) Unrecorded() []ulid.ULID {
+	var ids []ulid.ULID
+	for _, o := range h.ownersOf(func(o *owner) bool { return o.unrecorded.Load() }) {
+		ids = append(ids, o.id)
+	}
+	return ids
+}

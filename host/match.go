@@ -1,0 +1,80 @@
+package host
+
+import (
+	"github.com/astrid-os/processledger/host/act"
+	"github.com/astrid-os/processledger/projector"
+)
+
+// row is a row of the recovery table: what is to be made of one handle and one
+// directory.
+type row string
+
+// The rows. Those that wait are looked at again.
+const (
+	rowWait     row = "wait"            // a shim is on its way out, or in
+	rowAbort    row = "abort"           // nothing ran
+	rowFail     row = "fail"            // the program could not be started
+	rowExit     row = "exit"            // the exit record is there
+	rowAdopt    row = "adopt"           // the shim lives and has a program
+	rowShimDead row = "lost-shim"       // it ran; shim and program are dead, no record
+	rowMaybe    row = "lost-maybe-ran"  // go was taken, nothing more is known
+	rowReboot   row = "lost-reboot"     // another boot, no record
+	rowRelease  row = "release"         // ended; only the release is missing
+	rowOrphan   row = "orphan"          // ended, and its shim lives
+	rowUnknown  row = "unknown-handle"  // a directory of no handle
+	rowNone     row = "nothing-to-do"   // ended, and somebody may still ask
+	rowUnproven row = "dead-not-proven" // not a row: the lock is free, but somebody it named lives
+)
+
+// match finds the row for a handle as the ledger has it and its directory, nil
+// if there is none. Where both say something, what the shim wrote wins over
+// what cannot be: a record of an exit over a reboot.
+func match(h *projector.Handle, f *act.Found, sameBoot bool) row {
+	switch {
+	case h == nil || h.Phase == projector.PhaseNone:
+		return rowUnknown
+	case h.Phase.Terminal():
+		return matchEnded(h, f)
+	case f != nil && f.Exit != nil:
+		return rowExit
+	case f != nil && f.Failed != nil && h.Phase == projector.PhaseDecided:
+		return rowFail
+	case !sameBoot:
+		return rowReboot
+	case f == nil && h.Phase == projector.PhaseStarted:
+		return rowShimDead
+	case f == nil:
+		return rowAbort
+	case f.Dead:
+		return matchDead(h, f)
+	case !f.LockHeld:
+		return rowUnproven
+	case h.Phase == projector.PhaseStarted || f.Started != nil:
+		return rowAdopt
+	default:
+		return rowWait
+	}
+}
+
+// matchDead is for a handle whose shim and program are proven dead.
+func matchDead(h *projector.Handle, f *act.Found) row {
+	switch {
+	case h.Phase == projector.PhaseStarted || f.Started != nil:
+		return rowShimDead
+	case f.Go:
+		return rowMaybe
+	default:
+		return rowAbort
+	}
+}
+
+func matchEnded(h *projector.Handle, f *act.Found) row {
+	switch {
+	case f != nil && !f.Dead:
+		return rowOrphan
+	case projector.Ephemeral(h.Tier):
+		return rowRelease
+	default:
+		return rowNone
+	}
+}

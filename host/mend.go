@@ -1,0 +1,70 @@
+package host
+
+import (
+	"errors"
+	"time"
+
+	"github.com/astrid-os/processledger/ledger"
+)
+
+// mendPause is the pause between two attempts to reopen a failed ledger: the
+// cause is the disk, and somebody has to see to it.
+const mendPause = time.Second
+
+// mendLedger has the ledger go on after a failed commit: it salvages what
+// verifies, and what the host still holds is matched against it by the table of
+// recovery, in process. It runs until the host closes.
+func (h *Host) mendLedger() {
+	for {
+		select {
+		case <-h.live.Ledger().Failed():
+		case <-h.ctx.Done():
+			return
+		}
+		h.log.Error("a commit failed; nothing starts until the ledger goes on")
+		if !h.reopen() {
+			return
+		}
+		h.log.Info("the ledger goes on")
+		// Not here: if the ledger fails again, this goroutine is the one to
+		// mend it.
+		h.work.Go(h.resumeRecording)
+	}
+}
+
+// resumeRecording records what was done in an emergency before anything else,
+// has those who wait try again, and matches what nobody owns.
+func (h *Host) resumeRecording() {
+	h.recordLate()
+	h.announceReopened()
+	if _, err := h.recover(h.ctx, true); err != nil && h.ctx.Err() == nil {
+		h.log.Error("the handles could not be matched after the ledger was reopened", "err", err)
+	}
+}
+
+// reopen tries until it works; false means that the host or the ledger closes.
+func (h *Host) reopen() bool {
+	for {
+		err := h.live.Ledger().Reopen(h.ctx)
+		switch {
+		case err == nil:
+			return true
+		case h.ctx.Err() != nil, errors.Is(err, ledger.ErrClosed):
+			return false
+		}
+		h.log.Error("the ledger cannot go on yet", "err", err)
+		select {
+		case <-time.After(mendPause):
+		case <-h.ctx.Done():
+			return false
+		}
+	}
+}
+
+// announceReopened wakes whoever waits to record something.
+func (h *Host) announceReopened() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	close(h.reopened)
+	h.reopened = make(chan struct{})
+}

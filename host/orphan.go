@@ -1,0 +1,100 @@
+package host
+
+import (
+	"context"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/astrid-os/processledger/host/act"
+	"github.com/astrid-os/processledger/internal/crashpoint"
+	"github.com/astrid-os/processledger/ledger"
+	"github.com/astrid-os/processledger/ledger/event"
+	"github.com/astrid-os/processledger/projector"
+)
+
+// killFound ends a shim that is silent, by identity, for a handle that lives in
+// the ledger.
+func (r *recovery) killFound(o *owner, f act.Found) {
+	want := &event.SignalRequested{Signal: uint32(unix.SIGKILL), Target: event.TargetTree, Cause: "owner-lost"}
+	c, err := r.h.record(func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
+		if h, ok := tip.Handle(o.id); !ok || !h.Phase.Live() {
+			return nil, nil
+		}
+		return o.bodies(event.ActorHost, want), nil
+	})
+	if err != nil || len(c.Receipts) == 0 {
+		return
+	}
+	crashpoint.Here("recovery.kill.requested")
+	o.handIn(c.Receipts[0])
+	order := o.nextOrder()
+	if order == nil {
+		return
+	}
+	r.h.acted("kill by identity")
+	if err := r.h.hands.Kill(c.Receipts[0], f); err != nil {
+		order.detail = err.Error()
+	} else {
+		order.delivered = true
+	}
+	o.acted[order.seq] = order
+	close(order.done)
+}
+
+// orphan ends what no handle of the ledger stands behind: a spawn that was
+// prepared and never decided, or the directory of a handle that is released.
+func (r *recovery) orphan(ctx context.Context, f act.Found) error {
+	if !f.Go {
+		f = r.awaitDead(ctx, f) // a shim without go leaves by itself
+	}
+	counted := !f.Dead
+	if !f.Dead {
+		f = r.endShim(ctx, f, "no handle of the ledger")
+	}
+	if !f.Dead {
+		return nil // it was logged; the next start tries again
+	}
+	receipt, err := r.orphanEnded(f, nil, "a directory without a handle: never decided, or released")
+	if err != nil {
+		return err
+	}
+	// A crash here leaves the directory; the next start ends it again.
+	crashpoint.Here("recovery.orphan.recorded")
+	r.h.acted("trash")
+	if err := r.h.hands.Trash(receipt, f.ID); err != nil {
+		r.h.log.Warn("a process directory could not be deleted; the next start tries again", "handle", f.ID, "err", err)
+	}
+	if !counted {
+		r.count(&r.n.Orphans)
+	}
+	return nil
+}
+
+// endShim records that a shim has no business, and kills it.
+func (r *recovery) endShim(ctx context.Context, f act.Found, reason string) act.Found {
+	receipt, err := r.orphanEnded(f, &f.Shim, reason)
+	if err != nil {
+		r.h.log.Error("an orphan could not be recorded", "handle", f.ID, "err", err)
+		return f
+	}
+	// A crash here leaves the shim; the next start ends it again.
+	crashpoint.Here("recovery.orphan.found")
+	r.count(&r.n.Orphans)
+	r.h.acted("kill by identity")
+	if err := r.h.hands.Kill(receipt, f); err != nil {
+		r.h.log.Error("an orphan could not be ended", "handle", f.ID, "err", err)
+		return f
+	}
+	return r.awaitDead(ctx, f)
+}
+
+func (r *recovery) orphanEnded(f act.Found, shim *event.Identity, reason string) (*ledger.Receipt, error) {
+	body := &event.OrphanEnded{Directory: f.Name, Shim: shim, Reason: reason}
+	c, err := r.h.record(func(*projector.State, ledger.Header) ([]*event.Event, error) {
+		return []*event.Event{{Scope: event.Scope{Handle: f.ID, Actor: hostActor}, Body: body}}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c.Receipts[0], nil
+}

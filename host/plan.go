@@ -1,0 +1,261 @@
+package host
+
+import (
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/astrid-os/processledger/host/act"
+	"github.com/astrid-os/processledger/ledger"
+	"github.com/astrid-os/processledger/ledger/event"
+	"github.com/astrid-os/processledger/projector"
+)
+
+// Standing orders and ring sizes of the ephemeral tier.
+const (
+	orphanNano = 30e9     // how long an ephemeral process may outlive the daemon's connection
+	graceNano  = 5e9      // between TERM and KILL: the contract's default stop grace
+	syncRing   = 8 << 20  // bytes of output a stream that a sync spawn keeps
+	ring       = 1 << 20  // the contract's default ring
+	headerRoom = 256      // bytes of an encoded event kept for what the committer fills in
+	textRoom   = 4 << 10  // most bytes of a command or cwd in an event
+	keysRoom   = 24 << 10 // most bytes of all env keys together in an event
+	nameRoom   = 256      // most bytes of a principal, capsule, instance or call id in an event
+)
+
+// plan is a request that has been checked as far as possible without the
+// state: all that a decision needs, as plain values. The decision runs in the
+// committer and must be pure.
+type plan struct {
+	id      ulid.ULID
+	scope   event.Scope
+	tier    event.Tier
+	request *event.SpawnRequested
+
+	// refusal is why the request is refused whatever the quotas say; nil if
+	// they alone decide.
+	refusal *Error
+	rule    string
+
+	quotas []quota
+	orders event.Orders
+	ring   uint32
+	mode   string // isolation
+	spec   act.Spec
+}
+
+// quota is a bound and where its use stands in the state.
+type quota struct {
+	scope string
+	cap   uint32
+	used  func(*projector.State) uint32
+}
+
+// plan checks a request: policy and gate, then validation, so that a caller
+// who is denied learns nothing of paths. It reads the disk for the working
+// directory, and nothing else outside of memory.
+func (h *Host) plan(c Caller, r *Request, tier event.Tier) *plan {
+	p := &plan{id: newID(), scope: c.scope(), tier: tier, mode: h.isolation}
+	p.scope.Handle = p.id
+	p.request = h.requested(p.scope, r, tier)
+	if h.unavailable != "" {
+		return p.refuse("isolation: "+h.isolation, errorf(Unknown, "nothing can be run here: %s", h.unavailable))
+	}
+	rule, ok := h.policy.Check(c.Principal, c.Capsule, r.Cmd)
+	if !ok {
+		return p.refuse(rule, errorf(CapabilityDenied, "capsule %.64q may not run %.64q", c.Capsule, r.Cmd))
+	}
+	p.rule = rule
+	if err := validate(r); err != nil {
+		return p.refuse("validation", err)
+	}
+	root, err := h.workspace(c)
+	if err != nil {
+		return p.refuse("validation", errorf(Unknown, "%v", err))
+	}
+	dir, refusal := resolveCwd(root, r.Cwd)
+	if refusal != nil {
+		return p.refuse("validation", refusal)
+	}
+	h.grantable(p, c, r, dir)
+	return p
+}
+
+func (p *plan) refuse(rule string, err *Error) *plan {
+	p.rule, p.refusal = rule, err
+	return p
+}
+
+// grantable fills in what a granted spawn needs.
+func (h *Host) grantable(p *plan, c Caller, r *Request, dir string) {
+	q := h.policy.Quotas(c.Principal)
+	p.orders = event.Orders{GraceNano: graceNano, OrphanNano: orphanNano}
+	p.ring = ring
+	if p.tier == event.TierSync {
+		p.orders.LifetimeNano = q.MaxTimeout.Nanoseconds()
+		p.ring = syncRing
+		p.quotas = []quota{{"principal-sync:" + c.Principal, q.Sync, func(s *projector.State) uint32 {
+			return s.LivePrincipal(c.Principal).Sync
+		}}}
+	} else {
+		p.quotas = []quota{
+			{"principal:" + c.Principal, q.Background, func(s *projector.State) uint32 {
+				return s.LivePrincipal(c.Principal).Concurrent()
+			}},
+			{"capsule:" + c.Capsule, h.policy.PerCapsule(), func(s *projector.State) uint32 {
+				return s.LiveCapsule(c.Capsule).Concurrent()
+			}},
+		}
+	}
+	p.spec = act.Spec{
+		ID: p.id, Argv: append([]string{r.Cmd}, r.Args...), Path: r.Cmd, Env: environ(h.lookup, r.Env), Dir: dir,
+		RingBytes: p.ring, Orders: p.orders, Tier: p.tier, Isolation: p.mode,
+	}
+	if r.HasStdin || len(r.Stdin) > 0 {
+		p.spec.Stdin = append([]byte{}, r.Stdin...) // never nil: an empty prelude is one
+	}
+}
+
+// decide is the closure of the decision: the request and what became of it, in
+// one commit. It is pure.
+func (p *plan) decide(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
+	return []*event.Event{
+		{Scope: p.scope, Body: p.request},
+		{Scope: p.decidedScope(), Body: p.decision(tip)},
+	}, nil
+}
+
+// decidedScope is the scope of the decision, which is the host's.
+func (p *plan) decidedScope() event.Scope {
+	s := p.scope
+	s.Actor = hostActor
+	return s
+}
+
+func (p *plan) decision(tip *projector.State) *event.SpawnDecided {
+	d := &event.SpawnDecided{Outcome: event.OutcomeRefused, Rule: valid(p.rule), Isolation: p.mode, Cwd: valid(p.spec.Dir)}
+	refusal := p.refusal
+	if refusal == nil {
+		d.Quotas, refusal = p.seen(tip)
+		if refusal != nil {
+			d.Rule = "quota"
+		}
+	}
+	if refusal != nil {
+		d.Code, d.Detail = refusal.Code.String(), valid(refusal.Detail)
+		return d
+	}
+	orders := p.orders
+	d.Outcome, d.Orders, d.RingBytes = event.OutcomeGranted, &orders, p.ring
+	return d
+}
+
+// seen reads the quotas as they stand, all of them, also after one is found to
+// be used up.
+func (p *plan) seen(s *projector.State) (seen []event.QuotaSeen, refusal *Error) {
+	for _, q := range p.quotas {
+		used := q.used(s)
+		seen = append(seen, event.QuotaSeen{Scope: q.scope, Used: used, Cap: q.cap})
+		if used >= q.cap && refusal == nil {
+			refusal = errorf(Quota, "%s has %d of %d", q.scope, used, q.cap)
+		}
+	}
+	return seen, refusal
+}
+
+// requested is the request as the ledger keeps it: everything but secrets, cut
+// to fit one event.
+func (h *Host) requested(scope event.Scope, r *Request, tier event.Tier) *event.SpawnRequested {
+	b := &event.SpawnRequested{
+		Tier: tier, Command: cut(r.Cmd, textRoom), ArgsCount: uint32(len(r.Args)),
+		StdinBytes: uint64(len(r.Stdin)), Limits: r.Limits, EnvKeys: envKeys(r.Env),
+	}
+	if r.Cwd != nil {
+		b.Cwd = cut(*r.Cwd, textRoom)
+	}
+	if r.HasStdin || len(r.Stdin) > 0 {
+		b.StdinDigest = h.digest(func(w io.Writer) { w.Write(r.Stdin) })
+	}
+	for _, a := range r.Args {
+		b.ArgsBytes += uint64(len(a))
+	}
+	room := event.MaxEncoded - headerRoom - len(event.Encode(&event.Event{Scope: scope, Body: b}))
+	b.Args, b.ArgsCut = fitArgs(r.Args, room)
+	if b.ArgsCut {
+		b.ArgsDigest = h.digest(func(w io.Writer) {
+			for _, a := range r.Args {
+				io.WriteString(w, a+"\x00")
+			}
+		})
+	}
+	return b
+}
+
+// fitArgs keeps the arguments that fit, the last one cut at a rune. A digest
+// and the mark of the cut need some of the room.
+func fitArgs(args []string, room int) (kept []string, cutShort bool) {
+	const perArg = 4 // tag and length
+	whole := 0
+	for _, a := range args {
+		whole += len(valid(a)) + perArg
+	}
+	if whole <= room {
+		for _, a := range args {
+			kept = append(kept, valid(a))
+		}
+		return kept, false
+	}
+	room -= 64
+	for _, a := range args {
+		if room <= perArg {
+			break
+		}
+		a = cut(a, room-perArg)
+		kept = append(kept, a)
+		room -= len(a) + perArg
+	}
+	return kept, true
+}
+
+// envKeys are the names of the variables, never their values. Of a request
+// that is refused for too many of them it keeps the first.
+func envKeys(env []EnvVar) []string {
+	var keys []string
+	total := 0
+	for _, v := range env {
+		key := cut(v.Key, textRoom)
+		if total += len(key) + 4; total > keysRoom+4*maxEnvEntries {
+			break
+		}
+		keys = append(keys, key)
+	}
+	return keys
+}
+
+// cut shortens s to at most n bytes without splitting a rune.
+func cut(s string, n int) string {
+	if s = valid(s); len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+// valid makes text of s that an event can hold.
+func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+// scope is the caller as the scope of an event.
+func (c Caller) scope() event.Scope {
+	a := c.Actor
+	if a == (event.Actor{}) {
+		a = event.Actor{Kind: event.ActorGuest}
+	}
+	return event.Scope{
+		Principal: cut(c.Principal, nameRoom), Capsule: cut(c.Capsule, nameRoom),
+		Instance: cut(c.Instance, nameRoom), CallID: cut(c.CallID, nameRoom), Actor: a,
+	}
+}

@@ -1,0 +1,161 @@
+package host
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/astrid-os/processledger/host/act"
+	"github.com/astrid-os/processledger/ledger/event"
+	"github.com/astrid-os/processledger/projector"
+)
+
+// forever is the patience of a look that goes on in the background.
+const forever = time.Duration(math.MaxInt64)
+
+// settle brings one handle to where its process is. Where a shim neither leaves
+// nor answers, it is killed by identity after the bound, and if it is not
+// proven dead then, it stays counted and is watched in the background.
+func (r *recovery) settle(ctx context.Context, o *owner, handle *projector.Handle, f *act.Found, bound time.Duration) error {
+	w := waiter{bound: bound, began: time.Now()}
+	for killed := false; ; {
+		step := match(handle, f, handle.Decided.BootID == r.boot)
+		switch step {
+		case rowWait, rowUnproven:
+		case rowAdopt:
+			child, err := r.takeIn(ctx, o)
+			if err == nil {
+				r.adopt(ctx, o, handle, child)
+				return nil
+			}
+			r.h.log.Warn("a living shim did not answer", "handle", o.id, "err", err)
+		default:
+			r.carryOut(ctx, o, handle, f, step)
+			return nil
+		}
+		switch {
+		case !w.over():
+		case !killed && f != nil:
+			killed = true
+			r.killFound(o, *f)
+			w.began = time.Now()
+		default:
+			r.h.log.Error("a process is not proven dead and does not answer; it stays counted", "handle", o.id)
+			r.h.work.Go(func() { _ = r.settle(r.h.ctx, o, handle, f, forever) })
+			return nil
+		}
+		if err := w.pause(ctx); err != nil {
+			r.h.unregister(o)
+			return err
+		}
+		f = r.lookAt(o.id)
+	}
+}
+
+// takeIn connects to a living shim, which answers at once if it ever does.
+func (r *recovery) takeIn(ctx context.Context, o *owner) (*act.Child, error) {
+	ctx, cancel := context.WithTimeout(ctx, leaveBound)
+	defer cancel()
+	return r.h.hands.Adopt(ctx, o.id)
+}
+
+// waiter paces looks at a directory: often at first, then once a second.
+type waiter struct {
+	began time.Time
+	bound time.Duration
+	next  time.Duration
+}
+
+func (w *waiter) over() bool { return time.Since(w.began) > w.bound }
+
+func (w *waiter) pause(ctx context.Context) error {
+	w.next = min(max(w.next*2, lookAgain), time.Second)
+	select {
+	case <-time.After(w.next):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// lookAt looks again; nil if there is no directory.
+func (r *recovery) lookAt(id ulid.ULID) *act.Found {
+	f, err := r.h.hands.Look(id)
+	if err != nil {
+		return nil
+	}
+	return &f
+}
+
+// carryOut does what the row says for a handle that no process stands behind
+// any more.
+func (r *recovery) carryOut(ctx context.Context, o *owner, handle *projector.Handle, f *act.Found, step row) {
+	defer o.finish()
+	if f != nil && f.Started != nil {
+		o.started = f.Started
+	}
+	switch step {
+	case rowAbort:
+		reason := "daemon-died"
+		if r.inProcess {
+			reason = "commit-failed"
+		}
+		o.abort(reason, "go was not sent")
+		r.count(&r.n.Aborted)
+	case rowFail:
+		o.onFailed(f.Failed)
+		r.count(&r.n.Failed)
+	case rowExit:
+		r.exited(ctx, o, *f)
+	case rowShimDead:
+		r.lose(o, "shim-killed", "found dead, without a record of the exit")
+	case rowMaybe:
+		r.lose(o, "may-have-run", "go was taken, and nothing tells whether the program ran")
+	case rowReboot:
+		r.lose(o, "reboot", "the machine was started again; whether and how it ended before that is unknown")
+	case rowOrphan:
+		r.endShim(ctx, *f, "its handle has ended")
+		o.releaseEnded(handle)
+	case rowRelease:
+		o.releaseEnded(handle)
+	}
+}
+
+func (r *recovery) lose(o *owner, reason, detail string) {
+	o.lose(&event.ProcessLost{Reason: reason, Detail: detail})
+	r.count(&r.n.Lost)
+}
+
+// exited takes in an exit record that was written while no daemon looked. The
+// shim that wrote it may still be on its way out.
+func (r *recovery) exited(ctx context.Context, o *owner, f act.Found) {
+	f = r.awaitDead(ctx, f)
+	if o.started == nil {
+		// The record of the start is missing (it could not be written), but
+		// that of the exit proves that there was one.
+		o.started = &event.ProcessStarted{Shim: f.Shim, Isolation: f.Isolation}
+	}
+	o.onExited(f.Exit)
+	r.count(&r.n.Exited)
+}
+
+// awaitDead looks until the shim has left, for a bounded time.
+func (r *recovery) awaitDead(ctx context.Context, f act.Found) act.Found {
+	w := waiter{bound: leaveBound, began: time.Now()}
+	for !f.Dead && !w.over() && w.pause(ctx) == nil {
+		if again := r.lookAt(f.ID); again != nil {
+			f = *again
+		}
+	}
+	return f
+}
+
+// releaseEnded releases a handle that had ended before; nobody can hold an
+// ephemeral one after a restart.
+func (o *owner) releaseEnded(handle *projector.Handle) {
+	if projector.Ephemeral(handle.Tier) {
+		o.releaseNow("recovered")
+	}
+}

@@ -1,0 +1,158 @@
+//go:build linux
+
+package shim
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// openBoth makes a ring and opens both of its ends.
+func openBoth(t testing.TB, ring uint32) (*ringWriter, *RingReader, string) {
+	t.Helper()
+	dir := t.TempDir()
+	fd, err := unix.Open(dir, unix.O_DIRECTORY|unix.O_RDONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := CreateRing(fd, FileStdout, ring); err != nil {
+		t.Fatal(err)
+	}
+	w, err := openRingWriter(fd, FileStdout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := OpenRingReader(fd, FileStdout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.close(); r.Close() })
+	return w, r, filepath.Join(dir, FileStdout)
+}
+
+func all([]byte) int { return 0 }
+
+func TestRingKeepsTheNewestAndCountsTheRest(t *testing.T) {
+	for _, ring := range []uint32{MinRing, 5000, 64 << 10, 1 << 20} {
+		w, r, _ := openBoth(t, ring)
+		src := rand.New(rand.NewPCG(1, uint64(ring)))
+		var want []byte // not drained yet
+		var total, dropped uint64
+		for range 300 {
+			b := make([]byte, src.IntN(maxChunk)+1)
+			for i := range b {
+				b[i] = byte(src.Uint32())
+			}
+			if err := w.write(b); err != nil {
+				t.Fatal(err)
+			}
+			total += uint64(len(b))
+			want = append(want, b...)
+			if extra := len(want) - int(ring); extra > 0 {
+				want, dropped = want[extra:], dropped+uint64(extra)
+			}
+			if src.IntN(4) > 0 {
+				continue
+			}
+			keep := src.IntN(3)
+			got, _, err := r.Drain(func(b []byte) int { keep = min(keep, len(b)); return keep })
+			if err != nil || !bytes.Equal(got, want[:len(want)-keep]) {
+				t.Fatalf("ring %d after %d bytes: drained %d, want %d (%v)", ring, total, len(got), len(want)-keep, err)
+			}
+			want = want[len(want)-keep:]
+		}
+		if w.dropped() != dropped {
+			t.Errorf("ring %d: dropped %d, want %d", ring, w.dropped(), dropped)
+		}
+	}
+}
+
+// TestRingNeverShowsTornBytes lets a writer overrun a reader: every 8 bytes say
+// which they are, so a mixture of old and new shows.
+func TestRingNeverShowsTornBytes(t *testing.T) {
+	w, r, _ := openBoth(t, 8192)
+	var stop atomic.Bool
+	done := make(chan uint64)
+	go func() {
+		var n uint64
+		src := rand.New(rand.NewPCG(3, 4))
+		for !stop.Load() {
+			b := make([]byte, 0, maxChunk)
+			for range src.IntN(maxChunk/8) + 1 {
+				b = binary.LittleEndian.AppendUint64(b, n)
+				n++
+			}
+			w.write(b)
+		}
+		done <- n
+	}()
+	var next, drains uint64
+	for end := time.Now().Add(700 * time.Millisecond); time.Now().Before(end); drains++ {
+		b, skipped, err := r.Drain(func(b []byte) int { return len(b) % 8 })
+		if err != nil {
+			t.Fatal(err)
+		}
+		next += skipped
+		for len(b) >= 8 {
+			if next%8 != 0 { // a skip ends anywhere
+				cut := 8 - next%8
+				b, next = b[cut:], next+cut
+				continue
+			}
+			if got := binary.LittleEndian.Uint64(b); got != next/8 {
+				t.Fatalf("at byte %d: read word %d", next, got)
+			}
+			b, next = b[8:], next+8
+		}
+		next += uint64(len(b))
+	}
+	stop.Store(true)
+	t.Logf("%d drains beside %d words", drains, <-done)
+}
+
+func TestACutRingHarmsNobody(t *testing.T) {
+	w, r, path := openBoth(t, 64<<10)
+	if err := w.write([]byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.write([]byte("world")); err != ErrRing {
+		t.Errorf("write: %v", err)
+	}
+	if _, _, err := r.Drain(all); err != ErrRing {
+		t.Errorf("drain: %v", err)
+	}
+	if err := os.Truncate(path, headerBytes+64<<10+slackBytes); err != nil {
+		t.Fatal(err)
+	}
+	fd, _ := unix.Open(filepath.Dir(path), unix.O_DIRECTORY|unix.O_RDONLY, 0)
+	defer unix.Close(fd)
+	if _, err := OpenRingReader(fd, FileStdout); err == nil {
+		t.Error("a zeroed ring was opened")
+	}
+}
+
+func TestBufferedCountsWhatADrainGives(t *testing.T) {
+	w, r, _ := openBoth(t, MinRing)
+	for _, n := range []int{10, 5000} {
+		w.write(make([]byte, n))
+		want := uint64(min(n+10, MinRing))
+		if n == 10 {
+			want = 10
+		}
+		if got, err := r.Buffered(); err != nil || got != want {
+			t.Errorf("buffered %d, %v; want %d", got, err, want)
+		}
+	}
+}

@@ -1,0 +1,157 @@
+//go:build linux
+
+package shim
+
+import (
+	"errors"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// listen opens `sock` in the process directory. The shim's own working directory
+// is the process directory, because the name of a socket may have 108 bytes at
+// most and a data directory may be deeper.
+func (s *supervisor) listen() error {
+	if err := unix.Fchdir(s.dir); err != nil {
+		return os.NewSyscallError("fchdir", err)
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	s.listener = os.NewFile(uintptr(fd), FileSock)
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: FileSock}); err != nil {
+		return os.NewSyscallError("bind sock", err)
+	}
+	return os.NewSyscallError("listen", unix.Listen(fd, 4))
+}
+
+// accept hands connections of daemons to the supervisor.
+func (s *supervisor) accept() {
+	rc, err := s.listener.SyscallConn()
+	if err != nil {
+		return
+	}
+	for {
+		var fd int
+		var got error
+		err := rc.Read(func(l uintptr) bool {
+			fd, _, got = unix.Accept4(int(l), unix.SOCK_CLOEXEC)
+			return got != unix.EAGAIN
+		})
+		if err != nil {
+			return
+		}
+		if got != nil {
+			continue
+		}
+		if c, err := NewConn(fd); err == nil && s.welcome(c) {
+			s.inbox <- delivery{conn: c, new: true}
+		}
+	}
+}
+
+// welcome tells whether the peer may command this shim: it runs as the same
+// user, and is not of the tree that the shim is to contain. Otherwise it closes
+// the connection.
+func (s *supervisor) welcome(c *Conn) bool {
+	pid, uid, err := c.PeerCred()
+	ok := err == nil && uid == uint32(os.Geteuid())
+	if ok && s.spec.Isolation == IsolationPIDNS {
+		ok = pid == 0 // peers from outside of the namespace have no number in it
+	}
+	if ok && s.spec.Isolation == IsolationNone {
+		d := descendants{procfd: s.procfd, group: s.group}
+		ok = !descends(d.processes(), int(pid), os.Getpid())
+	}
+	if !ok {
+		c.Close()
+	}
+	return ok
+}
+
+// receive hands messages to the supervisor until the connection ends.
+func (s *supervisor) receive(c *Conn) {
+	for {
+		m, fds, err := c.Recv()
+		CloseAll(fds)
+		if errors.Is(err, ErrMalformed) {
+			continue
+		}
+		if err != nil {
+			s.inbox <- delivery{conn: c}
+			return
+		}
+		s.inbox <- delivery{conn: c, m: m}
+	}
+}
+
+// handle takes in one delivery. The newest daemon is the one that counts: an
+// older connection can only be one whose daemon hangs.
+func (s *supervisor) handle(d delivery) {
+	switch {
+	case d.new:
+		if s.conn != nil {
+			s.disconnect(s.conn)
+		}
+		s.conn = d.conn
+		go s.receive(d.conn)
+	case d.m == nil:
+		s.disconnect(d.conn)
+	case d.conn == s.conn:
+		s.answer(d.m)
+	}
+}
+
+// answer carries out one message of the daemon.
+func (s *supervisor) answer(m *Message) {
+	switch m.Type {
+	case TypeHello:
+		s.tellState(m.Seq)
+	case TypeSignal:
+		s.tell(&Message{Type: TypeSignaled, Seq: m.Seq, Errno: s.signal(m)})
+	default:
+		s.tell(&Message{Type: TypeUndefined, Seq: m.Seq})
+	}
+}
+
+// tellState tells a daemon that took over all that the one before was told.
+func (s *supervisor) tellState(seq uint64) {
+	m := &Message{Type: TypeState, Seq: seq, Phase: PhaseRunning, Record: EncodeStarted(s.started), Order: s.orders.fired, Due: s.orders.due}
+	s.tell(m, s.prog.pidfd)
+	if s.end.record != nil {
+		s.tell(&Message{Type: TypeExited, Record: s.end.record})
+	}
+}
+
+// signal carries out a request and returns the error number, 0 for delivered.
+func (s *supervisor) signal(m *Message) uint32 {
+	err := s.send(unix.Signal(m.Signal), m.Target)
+	if err == nil {
+		s.sent.note(m.Signal, m.Cause)
+		s.orders.heard(m.Signal, m.Cause)
+		return 0
+	}
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return uint32(errno)
+	}
+	return uint32(unix.EIO)
+}
+
+// send signals the program alone or the whole tree. unix.ESRCH says that nobody
+// was there.
+func (s *supervisor) send(sig unix.Signal, target uint32) error {
+	if target == TargetTree {
+		return s.tree.signal(sig)
+	}
+	if s.prog.reaped {
+		return unix.ESRCH
+	}
+	if s.prog.pidfd < 0 {
+		return unix.Kill(s.prog.pid, sig) // not reaped, so the number is still its own
+	}
+	return unix.PidfdSendSignal(s.prog.pidfd, sig, nil, 0)
+}

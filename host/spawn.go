@@ -1,0 +1,247 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/astrid-os/processledger/internal/crashpoint"
+	"github.com/astrid-os/processledger/ledger"
+	"github.com/astrid-os/processledger/ledger/event"
+	"github.com/astrid-os/processledger/projector"
+)
+
+// Spawn runs a program to its end and returns what it wrote. It blocks until
+// the exit is durable, ctx is done (the soft cancel of the invocation) or the
+// principal's max_timeout has passed; in the last two cases the program is
+// ended, and its slot stays taken until its exit.
+//
+// The error is an *Error: the refusal, Cancelled, WaitTimeout, or Unknown with
+// a detail.
+func (h *Host) Spawn(ctx context.Context, c Caller, r Request) (*Result, error) {
+	o, err := h.spawn(ctx, c, &r, event.TierSync)
+	if err != nil {
+		h.told("%v", CodeOf(err))
+		return nil, err
+	}
+	defer closeOnce(o.heard)
+	result, err := o.result(ctx)
+	if err != nil {
+		h.told("%v", CodeOf(err))
+		return nil, err
+	}
+	h.told("result")
+	return result, nil
+}
+
+// SpawnBackground starts a program and returns its handle once process.started
+// is durable. The handle belongs to the caller's principal; Drop it. ctx counts
+// until the program is let run.
+func (h *Host) SpawnBackground(ctx context.Context, c Caller, r Request) (*Process, error) {
+	o, err := h.spawn(ctx, c, &r, event.TierBackground)
+	if err == nil {
+		defer closeOnce(o.heard)
+		err = o.startedOr()
+	}
+	if err != nil {
+		h.told("%v", CodeOf(err))
+		return nil, err
+	}
+	h.told("handle")
+	return &Process{o: o}, nil
+}
+
+// spawn takes a request to its decision and, if that grants it, hands it to an
+// owner.
+func (h *Host) spawn(ctx context.Context, c Caller, r *Request, tier event.Tier) (*owner, error) {
+	p := h.plan(c, r, tier)
+	o := h.newOwner(p.id, p.scope, tier, p.orders)
+	if p.refusal == nil {
+		if err := h.register(o); err != nil {
+			p.refuse("daemon: stopping", errorf(Unknown, "%v", err))
+		}
+	}
+	ready := h.prepareEarly(p)
+	commit, err := h.decide(ctx, p.decide)
+	switch {
+	case errors.Is(err, ledger.ErrFailed) && p.refusal == nil:
+		h.work.Go(func() { o.runUndecided(ready) })
+		return nil, answer(err)
+	case err != nil:
+		h.forget(o, ready)
+		return nil, answer(err)
+	case refused(commit):
+		h.forget(o, ready)
+		// The refusal is durable: only now is it told.
+		d := commit.Events[1].Body.(*event.SpawnDecided)
+		return nil, &Error{Code: codeNamed(d.Code), Detail: d.Detail}
+	}
+	// A crash here leaves a decision, perhaps a directory, and no go: recovery
+	// aborts the spawn.
+	crashpoint.Here("daemon.spawn.decided")
+	if ready == nil {
+		ready = h.prepare(p)
+	}
+	h.work.Go(func() { o.run(ctx, commit.Receipts[1], ready) })
+	return o, nil
+}
+
+func refused(c *ledger.Commit) bool {
+	return c.Events[1].Body.(*event.SpawnDecided).Outcome != event.OutcomeGranted
+}
+
+// prepareEarly starts the shim while the decision commits: no act, since the
+// program runs only after go. Not for a request that is refused anyway, as far
+// as the committed state can tell: those are to cost nothing.
+func (h *Host) prepareEarly(p *plan) <-chan prepared {
+	hopeless := p.refusal != nil
+	h.live.View(func(s *projector.State) {
+		if _, refusal := p.seen(s); refusal != nil {
+			hopeless = true
+		}
+	})
+	if hopeless {
+		return nil
+	}
+	return h.prepare(p)
+}
+
+func (h *Host) prepare(p *plan) <-chan prepared {
+	ready := make(chan prepared, 1)
+	h.work.Go(func() {
+		child, err := h.hands.Prepare(h.ctx, p.spec)
+		// A crash here leaves a shim without go, which leaves by itself, and a
+		// decision that is durable or not: recovery aborts it, or deletes a
+		// directory that no decision stands behind.
+		crashpoint.Here("daemon.spawn.prepared")
+		ready <- prepared{child, err}
+	})
+	return ready
+}
+
+// runUndecided is for a decision whose commit failed: nobody knows whether it
+// is in the ledger, and the caller was told that it is not. If the reopened
+// ledger holds it, the spawn is aborted.
+func (o *owner) runUndecided(ready <-chan prepared) {
+	defer o.finish()
+	closeOnce(o.heard)
+	if ready != nil {
+		o.child = (<-ready).child
+	}
+	o.abort("commit-failed", "whether the decision was recorded was unknown")
+}
+
+// forget takes back what was begun for a request that was not granted.
+func (h *Host) forget(o *owner, ready <-chan prepared) {
+	h.unregister(o)
+	if ready == nil {
+		return
+	}
+	h.work.Go(func() {
+		if p := <-ready; p.child != nil {
+			if err := p.child.Abandon(); err != nil {
+				h.log.Warn("a shim could not be dismissed", "handle", o.id, "err", err)
+			}
+		}
+	})
+}
+
+// startedOr waits until the start is durable, or says why there was none.
+func (o *owner) startedOr() error {
+	select {
+	case <-o.running:
+	case <-o.gone:
+	}
+	select {
+	case <-o.ended:
+		if o.outcome.exit == nil {
+			return o.outcome.err
+		}
+	default:
+	}
+	select {
+	case <-o.running:
+		return nil
+	default:
+		return errorf(Unknown, "the daemon is stopping")
+	}
+}
+
+// result waits for the end of a sync spawn.
+func (o *owner) result(ctx context.Context) (*Result, error) {
+	select {
+	case <-o.ended:
+	case <-o.gone:
+	case <-o.timedOut:
+		return nil, errorf(WaitTimeout, "it ran longer than the principal's max_timeout")
+	case <-ctx.Done():
+		if o.forbidGo("caller-gone") {
+			o.awaitAbort()
+			return nil, errorf(Cancelled, "the call was cancelled; nothing ran")
+		}
+		o.abandoned()
+		return nil, errorf(Cancelled, "the call was cancelled")
+	}
+	select {
+	case <-o.ended:
+	default:
+		return nil, errorf(Unknown, "the daemon is stopping")
+	}
+	switch {
+	case o.outcome.exit == nil:
+		return nil, o.outcome.err
+	case o.outcome.cause == "lifetime":
+		return nil, errorf(WaitTimeout, "it ran longer than the principal's max_timeout")
+	}
+	return &Result{Stdout: o.outcome.stdout, Stderr: o.outcome.stderr, Exit: *o.outcome.exit}, nil
+}
+
+// awaitAbort waits until it is recorded that nothing ran, for a bounded time: a
+// caller who was cancelled is not to wait for a full disk.
+func (o *owner) awaitAbort() {
+	bound := time.NewTimer(2 * time.Second)
+	defer bound.Stop()
+	select {
+	case <-o.ended:
+	case <-o.gone:
+	case <-bound.C:
+	}
+}
+
+// abandoned is for a sync spawn that nobody waits for any more. Where a cancel
+// is the reason, that ends it, INT first; otherwise it is killed now.
+func (o *owner) abandoned() {
+	cancelled := false
+	o.h.live.View(func(s *projector.State) {
+		if h, ok := s.Handle(o.id); ok {
+			_, cancelled = h.Obligation("cancel")
+		}
+	})
+	if !cancelled {
+		o.letGo("sync-finished", "released")
+	}
+}
+
+// answer is what a caller is told of an error of the ledger: a caller who left
+// before the decision was taken is answered as cancelled.
+func answer(err error) error {
+	var known *Error
+	switch {
+	case errors.As(err, &known):
+		return known
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return errorf(Cancelled, "the caller left")
+	default:
+		return errorf(Unknown, "the ledger cannot record it: %v", err)
+	}
+}
+
+// codeNamed is the inverse of Code.String.
+func codeNamed(name string) Code {
+	for c, n := range codeNames {
+		if n == name {
+			return Code(c)
+		}
+	}
+	return Unknown
+}

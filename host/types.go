@@ -1,0 +1,120 @@
+package host
+
+import (
+	"github.com/astrid-os/processledger/ledger/event"
+)
+
+// Caller is on whose behalf a call is made. It is told with every call and
+// never remembered from an earlier one: the same handle may be used under two
+// callers, and the second is refused.
+type Caller struct {
+	// Principal is the user or agent: 1 to 64 of [A-Za-z0-9_-].
+	Principal string
+
+	// Capsule is the name of the capsule whose guest calls.
+	Capsule string
+
+	// Instance is the id of the capsule's instance, unique in the ledger.
+	// There is one instance for each (capsule, principal) at a time.
+	Instance string
+
+	// CallID is the invocation's, empty outside of one.
+	CallID string
+
+	// Actor is who is behind the call; the zero Actor stands for the guest
+	// itself. An invocation asked for at the control socket names its
+	// operator here.
+	Actor event.Actor
+}
+
+// EnvVar is one variable of a request's environment.
+type EnvVar struct {
+	Key   string
+	Value string
+}
+
+// Overflow says what a full output ring does.
+type Overflow uint8
+
+// The overflow policies, in the contract's order.
+const (
+	DropOldest   Overflow = 0
+	Backpressure Overflow = 1
+)
+
+// Request is a guest's spawn-request, as the binding lifted it. Pointers are
+// the contract's options: nil is none.
+type Request struct {
+	Cmd  string
+	Args []string
+
+	// Stdin is a prelude, then the program sees EOF. HasStdin tells an empty
+	// prelude from none.
+	Stdin    []byte
+	HasStdin bool
+
+	Env    []EnvVar
+	Cwd    *string
+	Limits *event.Limits
+
+	// What follows counts for the persistent tier alone; the others ignore it.
+	Label           *string
+	KeepStdinOpen   *bool
+	Overflow        *Overflow
+	LogRingBytes    *uint32
+	MaxLifetimeMS   *uint64
+	IdleTimeoutMS   *uint64
+	ExitRetentionMS *uint64
+}
+
+// Result is the outcome of a sync spawn: how the program ended and what it
+// wrote, as raw bytes. The newest 8 MiB of each stream are kept.
+type Result struct {
+	Stdout, Stderr []byte
+	Exit           event.Exit
+}
+
+// Logs is what a drain of both output rings gave, as raw bytes. While the
+// program runs a drain ends on a rune's boundary.
+type Logs struct {
+	Stdout, Stderr []byte
+
+	// Running is true until the exit is recorded; Exit is set from then on.
+	Running bool
+	Exit    *event.Exit
+}
+
+// KillResult is the final state of a killed process.
+type KillResult struct {
+	// Killed is false if the process had ended before.
+	Killed bool
+
+	// Exit is nil if the process is proven dead and its exit is unknown.
+	Exit *event.Exit
+
+	// Stdout and Stderr are what was left in the rings.
+	Stdout, Stderr []byte
+}
+
+// Signal is the contract's process-signal; the numbers are its discriminants.
+type Signal uint8
+
+// The signals a guest may send. KILL is a method of its own.
+const (
+	SigTerm Signal = 0
+	SigHup  Signal = 1
+	SigUsr1 Signal = 2
+	SigUsr2 Signal = 3
+	SigInt  Signal = 4
+	SigStop Signal = 5
+	SigCont Signal = 6
+)
+
+// Linux returns the signal's number on Linux, 0 for a value out of range.
+func (s Signal) Linux() uint32 {
+	numbers := [...]uint32{SigTerm: 15, SigHup: 1, SigUsr1: 10, SigUsr2: 12, SigInt: 2, SigStop: 19, SigCont: 18}
+	if int(s) >= len(numbers) {
+		return 0
+	}
+	return numbers[s]
+}

@@ -1,0 +1,31 @@
+// Package buildinfo tells which build of the program this is.
+package buildinfo
+
+import "runtime/debug"
+
+// Version returns the module's version as the go command stamped it, or the
+// commit it was built from ("devel-0123456789ab", with "-dirty" if the tree had
+// changes), or "devel" where neither is known.
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "devel"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	return fromCommit(info.Settings)
+}
+
+func fromCommit(settings []debug.BuildSetting) string {
+	v := "devel"
+	for _, s := range settings {
+		switch {
+		case s.Key == "vcs.revision":
+			v += "-" + s.Value[:min(12, len(s.Value))]
+		case s.Key == "vcs.modified" && s.Value == "true":
+			v += "-dirty"
+		}
+	}
+	return v
+}

@@ -1,0 +1,111 @@
+package query
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/astrid-os/processledger/ledger/event"
+)
+
+// Filter says which events are meant. Fields of one sort are alternatives,
+// fields of different sorts must all fit; an empty field fits everything.
+type Filter struct {
+	// Since and Until bound the order time, which is what ranges search: both
+	// inclusive, to the millisecond. Zero: no bound.
+	Since, Until time.Time
+
+	// FromSeq and ToSeq bound the seq, both inclusive. 0: no bound.
+	FromSeq, ToSeq uint64
+
+	Principals []string
+	Capsules   []string
+	CallIDs    []string
+
+	// Commands fit every event of a process whose request names one of them,
+	// by the whole command or by its last path element.
+	Commands []string
+
+	// Handles are ULIDs or prefixes of them, in either case of letters.
+	Handles []string
+
+	Kinds []event.Kind
+
+	// Outcomes are names that [Outcomes] gives to an event: "refused",
+	// "quota", "exit:1", …
+	Outcomes []string
+
+	// Text is a regular expression on the event's JSON. Empty: no such test.
+	Text string
+}
+
+// Empty reports whether the filter fits every event.
+func (f *Filter) Empty() bool {
+	return f.Since.IsZero() && f.Until.IsZero() && f.FromSeq == 0 && f.ToSeq == 0 &&
+		len(f.Principals)+len(f.Capsules)+len(f.CallIDs)+len(f.Commands)+
+			len(f.Handles)+len(f.Kinds)+len(f.Outcomes)+len(f.Text) == 0
+}
+
+// Check tells what is wrong with the filter: a malformed handle, expression,
+// outcome, or a range that ends before it begins.
+func (f *Filter) Check() error {
+	for _, h := range f.Handles {
+		if err := checkPrefix(h); err != nil {
+			return err
+		}
+	}
+	for _, o := range f.Outcomes {
+		if err := checkOutcome(o); err != nil {
+			return err
+		}
+	}
+	if _, err := regexp.Compile(f.Text); err != nil {
+		return fmt.Errorf("text: %w", err)
+	}
+	if !f.Since.IsZero() && !f.Until.IsZero() && f.Until.Before(f.Since) {
+		return fmt.Errorf("the range ends (%s) before it begins (%s)", f.Until.Format(time.RFC3339), f.Since.Format(time.RFC3339))
+	}
+	if f.ToSeq != 0 && f.ToSeq < f.FromSeq {
+		return fmt.Errorf("the range ends (seq %d) before it begins (seq %d)", f.ToSeq, f.FromSeq)
+	}
+	return nil
+}
+
+// crockford are the letters of a ULID.
+const crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+// checkPrefix tells what is wrong with a ULID or its prefix.
+func checkPrefix(h string) error {
+	bad := strings.IndexFunc(strings.ToUpper(h), func(r rune) bool { return !strings.ContainsRune(crockford, r) })
+	switch {
+	case h == "":
+		return fmt.Errorf("a handle id is empty; give its first characters at least")
+	case len(h) > 26:
+		return fmt.Errorf("handle %q is longer than a ULID, which has 26 characters", h)
+	case bad >= 0:
+		return fmt.Errorf("handle %q is no ULID and no beginning of one: %q cannot be part of it", h, h[bad:bad+1])
+	}
+	return nil
+}
+
+// within tells whether e lies in the bounds of time and seq.
+func (f *Filter) within(e *event.Event) bool {
+	ms := int64(e.ID.Time())
+	return (f.FromSeq == 0 || e.Seq >= f.FromSeq) && (f.ToSeq == 0 || e.Seq <= f.ToSeq) &&
+		(f.Since.IsZero() || ms >= f.Since.UnixMilli()) && (f.Until.IsZero() || ms <= f.Until.UnixMilli())
+}
+
+// scoped tells whether e's scope and kind fit.
+func (f *Filter) scoped(e *event.Event) bool {
+	return oneOf(f.Principals, e.Principal) && oneOf(f.Capsules, e.Capsule) && oneOf(f.CallIDs, e.CallID) &&
+		(len(f.Kinds) == 0 || slices.Contains(f.Kinds, e.Kind()))
+}
+
+func oneOf(want []string, have string) bool { return len(want) == 0 || slices.Contains(want, have) }
+
+// commandFits tells whether a request for command is meant.
+func (f *Filter) commandFits(command string) bool {
+	return slices.Contains(f.Commands, command) || slices.Contains(f.Commands, command[strings.LastIndexByte(command, '/')+1:])
+}

@@ -1,0 +1,70 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/astrid-os/processledger/ledger/event"
+)
+
+var plainLook = Look{Zone: time.UTC}
+
+func TestStory(t *testing.T) {
+	for name, events := range map[string][]*event.Event{"story.txt": aStory(), "refusal.txt": aRefusal()} {
+		var out bytes.Buffer
+		if err := NewStory(events).Write(&out, plainLook); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name, out.Bytes())
+	}
+}
+
+func TestStoryJSON(t *testing.T) {
+	b, err := json.MarshalIndent(NewStory(aStory()).View(), "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "story.json", append(b, '\n'))
+}
+
+// TestStoryStatus holds the word for each way a process can stand.
+func TestStoryStatus(t *testing.T) {
+	for want, body := range map[string]event.Body{
+		"requested": &event.SpawnRequested{},
+		"refused":   &event.SpawnDecided{Outcome: event.OutcomeRefused},
+		"granted":   &event.SpawnDecided{Outcome: event.OutcomeGranted},
+		"aborted":   &event.SpawnAborted{},
+		"failed":    &event.SpawnFailed{},
+		"running":   &event.ProcessStarted{},
+		"lost":      &event.ProcessLost{},
+		"exited":    &event.ProcessExited{},
+		"unknown":   &event.OrphanEnded{},
+	} {
+		s := NewStory([]*event.Event{make1(1, guestScope(), body)})
+		if got := s.Status(); got != want {
+			t.Errorf("status after %s: %q, want %q", body.Kind(), got, want)
+		}
+		if s.End() == "" {
+			t.Errorf("end after %s is empty", body.Kind())
+		}
+	}
+}
+
+func TestWhy(t *testing.T) {
+	manifest := make1(1, event.Scope{Capsule: "builder"}, &event.CapsuleLoaded{Manifest: "[capabilities]\nhost_process = [\"sleep\"]\n", ManifestSHA256: sum(8)})
+	profile := make1(2, event.Scope{Principal: "alice"}, &event.PolicyChanged{Subject: "principal:alice", Text: "enabled = true\x1b[31m\n", SHA256: sum(9)})
+	var out bytes.Buffer
+	for _, y := range []Why{
+		{Story: NewStory(aStory()), Policies: []*event.Event{profile, manifest}, Complete: true},
+		{Story: NewStory(aRefusal())},
+		{Story: NewStory(aStory()[2:])},
+	} {
+		if err := y.Write(&out, plainLook); err != nil {
+			t.Fatal(err)
+		}
+		out.WriteString("----\n")
+	}
+	golden(t, "why.txt", out.Bytes())
+}
