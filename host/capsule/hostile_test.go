@@ -1,10 +1,14 @@
 package capsule_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -209,5 +213,38 @@ func TestHostileGuestsHarmNobody(t *testing.T) {
 				t.Errorf("the honest capsule answers %q, error %v", a.Data, err)
 			}
 		})
+	}
+}
+
+// TestLoopingGuestsStopNobody: while more guests loop than there are cores,
+// another capsule answers, and the garbage collector gets its turn.
+func TestLoopingGuestsStopNobody(t *testing.T) {
+	dir := t.TempDir()
+	g := newGuest()
+	g.Bump(cellAt, heapAt)
+	put(t, dir, "loops", g.hook(Forever()))
+	put(t, dir, "honest", honest())
+	h := &fakeHost{}
+	r := runner(t, dir, h, capsule.RunOptions{Deadline: time.Minute, Grace: 10 * time.Millisecond})
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	n := runtime.GOMAXPROCS(0) + 2
+	for i := range n {
+		wg.Go(func() { _, _ = r.Invoke(ctx, invocation("loops", fmt.Sprint("p", i), "c")) })
+	}
+	until("all of them loop", func() bool { return strings.Count(strings.Join(h.noted(), "\n"), "begin loops") == n })
+	for range 5 {
+		began := time.Now()
+		if a, err := r.Invoke(t.Context(), invocation("honest", "alice", "c")); err != nil || string(a.Data) != "fine" {
+			t.Fatalf("the honest capsule answers %q, error %v", a.Data, err)
+		}
+		answered := time.Since(began)
+		runtime.GC()
+		t.Logf("%d guests loop: an honest call took %v, a collection %v", n, answered, time.Since(began)-answered)
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("an honest call and a collection took %v", took)
+		}
 	}
 }
