@@ -92,6 +92,10 @@ func (h *Hands) look(name string) (Found, error) {
 	return f, nil
 }
 
+// Gone is proof that the process of this boot that i names has ended. An empty
+// identity names nobody, who is gone.
+func (h *Hands) Gone(i event.Identity) bool { return h.gone(i) }
+
 // gone tells whether the process of this boot that i names is proven to have
 // ended. An empty identity names nobody, who is gone.
 func (h *Hands) gone(i event.Identity) bool {
