@@ -409,6 +409,53 @@ func recordsOf(dir string) fstest.MapFS {
 	return files
 }
 
+// What has a handle's name and is no process directory hides nothing else, and
+// can be deleted as the stray that it is.
+func TestABadEntryDoesNotHideTheOthers(t *testing.T) {
+	h := newHouse(t, IsolationNone)
+	_, c := h.run(h.sh("exit 0"))
+	file, link, dangling, locked := newID(), newID(), newID(), newID()
+	for _, err := range []error{
+		os.WriteFile(h.hands.path(file), []byte("x"), 0o600),
+		os.Symlink(h.hands.path(c.ID()), h.hands.path(link)),
+		os.Symlink("nowhere", h.hands.path(dangling)),
+		os.MkdirAll(filepath.Join(h.hands.path(locked), "lock"), 0o700),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	found, err := h.hands.Scan()
+	if err != nil || len(found) != 5 {
+		t.Fatalf("scan: %+v, %v", found, err)
+	}
+	for _, f := range found {
+		switch {
+		case f.Name == c.ID().String():
+			if f.ID != c.ID() || f.Exit == nil {
+				t.Errorf("the good one: %+v", f)
+			}
+		case f.Name == locked.String():
+			if f.ID != locked || f.Dead || f.LockHeld || len(f.Damaged) != 1 || f.Damaged[0] != "lock" {
+				t.Errorf("without a lock that can be tried: %+v", f)
+			}
+		case f.ID != ulid.ULID{}:
+			t.Errorf("a stray counts as a process: %+v", f)
+		default:
+			if err := h.hands.TrashStray(h.commit(ulid.ULID{}, &event.OrphanEnded{Directory: f.Name}), f.Name); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if !exists(h.hands.path(c.ID())) {
+		t.Error("the deletion of a link reached what it points to")
+	}
+	os.RemoveAll(h.hands.path(locked)) // nobody is in it; the end of the test would take it for alive
+	if found, err := h.hands.Scan(); err != nil || len(found) != 1 {
+		t.Errorf("left: %+v, %v", found, err)
+	}
+}
+
 func TestTrashAndStrays(t *testing.T) {
 	h := newHouse(t, IsolationNone)
 	x, c := h.run(h.sh("exit 0"))
