@@ -52,17 +52,26 @@ func (c *Child) Signal(r *ledger.Receipt) (SignalResult, error) {
 
 // Kill ends a found shim and its tree, by identity: first by asking it, so that
 // the exit is recorded, then by SIGKILL of the shim. The authority is
-// orphan.ended or signal.requested of the handle. It blocks until the shim is
-// proven dead, for some seconds at most (ErrAlive).
+// orphan.ended of the handle, or a signal.requested that asks for just that:
+// KILL to the tree. It blocks until the shim is proven dead, for some seconds at
+// most (ErrAlive).
 func (h *Hands) Kill(r *ledger.Receipt, f Found) error {
+	cause := "kill"
+	if q, ok := body(r).(*event.SignalRequested); ok {
+		if !killsTree(q.Signal, q.Target) {
+			return fmt.Errorf("kill %s: %w: it asks for signal %d, not for KILL of the tree", f.ID, ledger.ErrReceiptMismatch, q.Signal)
+		}
+		cause = q.Cause
+	}
 	if err := h.redeemEither(r, event.KindOrphanEnded, event.KindSignalRequested, f.ID); err != nil {
 		return fmt.Errorf("kill %s: %w", f.ID, err)
 	}
-	cause := "kill"
-	if q, ok := body(r).(*event.SignalRequested); ok {
-		cause = q.Cause
-	}
 	return h.kill(f, cause)
+}
+
+// killsTree tells whether a request is the end of everything below a shim.
+func killsTree(sig uint32, target event.SignalTarget) bool {
+	return sig == uint32(unix.SIGKILL) && target == event.TargetTree
 }
 
 // Trash deletes a process directory: the authority is handle.released or

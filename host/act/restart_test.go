@@ -355,6 +355,31 @@ func TestKillEndsWhatScanFound(t *testing.T) {
 	})
 }
 
+// The request of another signal, or of a KILL of the program alone, is no
+// authority to end the tree, and is not used up by the attempt.
+func TestKillTakesNoLesserSignal(t *testing.T) {
+	h := newHouse(t, IsolationNone)
+	c := h.start(h.spec("sleep", "1000"))
+	h.started(c)
+	for _, q := range []*event.SignalRequested{
+		{Signal: 15, Target: event.TargetTree}, {Signal: 9, Target: event.TargetProgram}, {Signal: 10, Target: event.TargetProgram},
+	} {
+		if err := h.hands.Kill(h.commit(c.ID(), q), h.look(c.ID())); !errors.Is(err, ledger.ErrReceiptMismatch) {
+			t.Errorf("kill by signal %d to target %d: %v", q.Signal, q.Target, err)
+		}
+	}
+	if f := h.look(c.ID()); f.Dead || f.Exit != nil {
+		t.Fatal("it was ended")
+	}
+	r := h.commit(c.ID(), &event.SignalRequested{Signal: 9, Target: event.TargetTree, Cause: "owner-lost"})
+	if err := h.hands.Kill(r, h.look(c.ID())); err != nil {
+		t.Error(err)
+	}
+	if f := h.look(c.ID()); !f.Dead || f.Exit == nil || f.Exit.Exited.Cause != "owner-lost" {
+		t.Errorf("left %+v", f)
+	}
+}
+
 // A shim that does not answer is killed itself: here one that waits for go, and
 // listens to its own daemon only.
 func TestKillEndsAShimThatDoesNotAnswer(t *testing.T) {
