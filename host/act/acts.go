@@ -39,6 +39,10 @@ func (c *Child) Go(r *ledger.Receipt) error {
 
 // Signal sends the signal that signal.requested names to what it names. The
 // errors ErrShimGone and ErrNoAnswer mean that nobody knows whether it arrived.
+//
+// A KILL of the tree does not depend on the shim's answer: one that is silent is
+// killed itself, under the same receipt. Then the result is not delivered, with
+// the reason, and the end comes as a Notice. It blocks for some seconds then.
 func (c *Child) Signal(r *ledger.Receipt) (SignalResult, error) {
 	if err := c.h.ledger.Redeem(r, event.KindSignalRequested, c.id); err != nil {
 		return SignalResult{}, fmt.Errorf("signal %s: %w", c.id, err)
@@ -129,7 +133,14 @@ func (c *Child) sendGo() error {
 
 // sendSignal is the act of Signal and Emergency.
 func (c *Child) sendSignal(sig uint32, target event.SignalTarget, cause string) (SignalResult, error) {
-	a, err := c.ask(&shim.Message{Type: shim.TypeSignal, Signal: sig, Target: uint32(target), Cause: cause})
+	bound := answerBound
+	if killsTree(sig, target) {
+		bound = askBound
+	}
+	a, err := c.ask(&shim.Message{Type: shim.TypeSignal, Signal: sig, Target: uint32(target), Cause: cause}, bound)
+	if errors.Is(err, ErrNoAnswer) && killsTree(sig, target) {
+		return c.killSilent()
+	}
 	switch {
 	case err != nil:
 		return SignalResult{Detail: err.Error()}, fmt.Errorf("signal %s: %w", c.id, err)

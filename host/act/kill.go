@@ -58,6 +58,32 @@ func (c *Child) endShim(cause string) error {
 	return c.shim.signal(unix.SIGKILL)
 }
 
+// killSilent ends the tree of a shim that was asked to and does not answer: a
+// program of the same user can stop it, in the weaker mode. A shim that was only
+// stopped goes on and carries the request out; else it is killed, and its
+// namespace with it. Without a namespace only the program is sure to die along.
+func (c *Child) killSilent() (SignalResult, error) {
+	p, err := c.shim.dup() // follow may be waiting on the other
+	if err != nil {
+		return SignalResult{}, fmt.Errorf("signal %s: %w: %w", c.id, ErrNoAnswer, err)
+	}
+	defer p.close()
+	if err := p.signal(unix.SIGCONT); err != nil {
+		return SignalResult{Detail: "the shim does not answer and cannot be continued: " + err.Error()}, nil
+	}
+	if p.wait(askBound) == nil {
+		return SignalResult{Detail: "the shim did not answer; continued, it ended its tree and left"}, nil
+	}
+	c.h.log.Warn("a shim does not answer a KILL and is killed itself", "handle", c.id)
+	if err := p.signal(unix.SIGKILL); err != nil {
+		return SignalResult{Detail: "the shim does not answer and cannot be killed: " + err.Error()}, nil
+	}
+	if p.wait(askBound) != nil {
+		return SignalResult{Detail: "the shim did not answer; it was killed and is not dead yet"}, nil
+	}
+	return SignalResult{Detail: "the shim did not answer; it was killed itself"}, nil
+}
+
 // killByIdentity kills the shim that `ready` names, if it still is one.
 func (h *Hands) killByIdentity(f Found) error {
 	fd, err := shim.OpenIdentity(h.procfd, shimIdentity(f.Shim))

@@ -355,6 +355,66 @@ func TestKillEndsWhatScanFound(t *testing.T) {
 	})
 }
 
+// A KILL ends the tree of a shim that is stopped, as a program of the same user
+// can do to it without a namespace.
+func TestAKillEndsTheTreeOfAStoppedShim(t *testing.T) {
+	both(t, func(t *testing.T, h *house) {
+		script := "exec sleep 1000"
+		if h.mode == IsolationNone {
+			script = "kill -STOP $PPID; " + script
+		}
+		c := h.start(h.sh(script))
+		st := h.started(c)
+		if h.mode == IsolationPIDNS {
+			syscall.Kill(int(st.Shim.PID), syscall.SIGSTOP)
+		}
+		h.until("the shim stops", func() bool { return stopped(st.Shim.PID) })
+		got := h.signal(c, 9, event.TargetTree, "cancel")
+		if got.Delivered || !strings.Contains(got.Detail, "continued") {
+			t.Errorf("the result is %+v", got)
+		}
+		if x := h.exited(c); x.Exited.Cause != "cancel" {
+			t.Errorf("ended %s", show(Notice{Exited: x}))
+		}
+	})
+}
+
+// One that is stopped again and again is killed.
+func TestAKillEndsTheTreeOfAShimThatStaysStopped(t *testing.T) {
+	both(t, func(t *testing.T, h *house) {
+		c := h.start(h.sh("exec sleep 1000"))
+		pid := int(h.started(c).Shim.PID)
+		again, over := context.WithCancel(t.Context())
+		halted := make(chan struct{})
+		p, err := c.shim.dup()
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			defer close(halted)
+			for again.Err() == nil && p.signal(syscall.SIGSTOP) == nil && p.wait(time.Microsecond) != nil {
+			}
+		}()
+		h.until("the shim stops", func() bool { return stopped(uint32(pid)) })
+		got := h.signal(c, 9, event.TargetTree, "cancel")
+		over()
+		<-halted
+		p.close()
+		if got.Delivered || got.Detail == "" {
+			t.Errorf("the result is %+v", got)
+		}
+		// In the instant between CONT and STOP it may have done it itself.
+		n := h.next(c)
+		t.Logf("%s; %s", got.Detail, show(n))
+		if n.Exited == nil && (n.Gone == nil || !n.Gone.Ran) {
+			t.Errorf("got %s", show(n))
+		}
+		if f := h.look(c.ID()); !f.Dead {
+			t.Errorf("left %+v", f)
+		}
+	})
+}
+
 // The request of another signal, or of a KILL of the program alone, is no
 // authority to end the tree, and is not used up by the attempt.
 func TestKillTakesNoLesserSignal(t *testing.T) {
