@@ -98,15 +98,17 @@ func (h *Hands) killByIdentity(f Found) error {
 		return err
 	}
 	defer p.close()
-	if !isShim(f.Shim.PID) {
+	if !IsShim(f.Shim.PID) {
 		return nil // awaitDeath says that it was not found
 	}
 	return p.signal(unix.SIGKILL)
 }
 
-// isShim tells whether a process calls itself a shim: the record that named it
-// lies where a program of the same user might have written.
-func isShim(pid uint32) bool {
+// IsShim tells whether a process calls itself a shim. For the hands: the record
+// that named it lies where a program of the same user might have written. For
+// whoever asks on whose behalf a process runs: everything below a shim is a
+// capsule's program.
+func IsShim(pid uint32) bool {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(int(pid)) + "/cmdline")
 	return err == nil && string(b) == "astrid-shim\x00"+shim.ModeShim+"\x00"
 }

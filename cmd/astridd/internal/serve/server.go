@@ -2,7 +2,9 @@
 //
 // Who connects is asked of the kernel (SO_PEERCRED) once a connection: the uid
 // goes into every event that an operator causes, and whoever is not an
-// operator gets a clear refusal to every request. What the protocol looks like
+// operator gets a clear refusal to every request. So does a program of a
+// capsule, which runs under the daemon's own uid: it is told by its PID
+// namespace and by the shim above it. What the protocol looks like
 // stands in internal/control; this package only reads the ledger and hands the
 // rest to its [Backend].
 package serve
@@ -138,7 +140,7 @@ func (s *Server) front(next http.Handler) http.Handler {
 // admit tells why a request is refused, nil if it is not.
 func (s *Server) admit(p peer, version string) *control.Error {
 	if p.err != nil {
-		return control.Errorf(control.CodeDenied, "the kernel does not tell who you are: %v", p.err)
+		return control.Errorf(control.CodeDenied, "%v", p.err)
 	}
 	if !slices.Contains(s.o.Operators, p.uid) {
 		return control.Errorf(control.CodeDenied, "uid %d may not use this daemon", p.uid).
