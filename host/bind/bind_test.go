@@ -232,6 +232,51 @@ func TestSpawnLiftsEverything(t *testing.T) {
 	}
 }
 
+// TestLongListsAreNotLifted: the process host never sees them, each has its
+// code, and what just fits is let through.
+func TestLongListsAreNotLifted(t *testing.T) {
+	list := func(field, n uint32) *Image { // n elements of zeros, which are empty strings
+		im := &Image{Base: reqAt}
+		at := im.Alloc(176, 8)
+		im.U32(at+field, 1<<20)
+		im.U32(at+field+4, n)
+		return im
+	}
+	bytes := func(n uint32) *Image {
+		im := &Image{Base: reqAt}
+		at := im.Alloc(176, 8)
+		one := im.Alloc(8, 4)
+		im.U32(at+8, one)
+		im.U32(at+12, 1)
+		im.U32(one, 1<<20)
+		im.U32(one+4, n)
+		return im
+	}
+	for name, c := range map[string]struct {
+		req  *Image
+		code host.Code // 0 is capability-denied, which is not what is looked for: let through
+	}{
+		"most args":       {list(8, 4096), 0},
+		"too many args":   {list(8, 4097), host.InvalidInput},
+		"millions":        {list(8, 1<<20), host.InvalidInput},
+		"longest args":    {bytes(1 << 20), 0},
+		"too long args":   {bytes(1<<20 + 1), host.InvalidInput},
+		"most env":        {list(28, 256), 0},
+		"too much of env": {list(28, 257), host.TooLarge},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, fn := range []string{"spawn", "spawn-background"} {
+				w := newWorld(t, &fake{result: &host.Result{}}, c.req)
+				w.call(fn, reqAt, retAt)
+				through := w.f.caller.Principal != ""
+				if through != (c.code == 0) || !through && (w.byte(retAt) != 1 || host.Code(w.byte(retAt+4)) != c.code) {
+					t.Errorf("%s: let through: %v; tag %d, code %d", fn, through, w.byte(retAt), w.byte(retAt+4))
+				}
+			}
+		})
+	}
+}
+
 func TestSpawnLiftsNothing(t *testing.T) {
 	im := &Image{Base: reqAt}
 	im.Alloc(176, 8)

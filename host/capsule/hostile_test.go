@@ -52,13 +52,34 @@ func hostile() map[string]struct {
 	spoilt("option-tag", "no case 2", func(i *Image) { i.U8(imageAt+16, 2) })
 	spoilt("enum-case", "no case 9", func(i *Image) { i.U8(imageAt+118, 1); i.U8(imageAt+119, 9) })
 	spoilt("the-same-bytes-again-and-again", "more than the memory holds", func(i *Image) {
-		list := i.Alloc(8*4096, 4)
-		for n := range uint32(4096) {
-			i.U32(list+8*n, 40_000) // zeros, which are UTF-8
-			i.U32(list+8*n+4, 1<<16)
+		list := i.Alloc(16*200, 4)
+		for n := range uint32(200) {
+			i.U32(list+16*n+8, 40_000) // zeros, which are UTF-8
+			i.U32(list+16*n+12, 1<<16)
+		}
+		i.U32(imageAt+28, list)
+		i.U32(imageAt+32, 200)
+	})
+
+	// Lists that are well formed and too long: refused, and not lifted.
+	long := func(name string, pages uint32, spoil func(*Image)) {
+		add(name, "", func(g *guest) []byte {
+			g.Memory(pages, 0)
+			g.request(spoil, "true", "a")
+			g.Bump(cellAt, pages<<16)
+			return g.hook(call(g.spawn, imageAt, returnAt), refusedOrTrap(returnAt))
+		})
+	}
+	long("args-without-number", 256, func(i *Image) { i.U32(imageAt+8, 1<<16); i.U32(imageAt+12, 200<<13) })
+	long("env-without-number", 256, func(i *Image) { i.U32(imageAt+28, 1<<16); i.U32(imageAt+32, 200<<12) })
+	long("args-without-measure", 256, func(i *Image) {
+		list := i.Alloc(16, 4)
+		for n := range uint32(2) {
+			i.U32(list+8*n, 1<<16)
+			i.U32(list+8*n+4, 1<<19+1)
 		}
 		i.U32(imageAt+8, list)
-		i.U32(imageAt+12, 4096)
+		i.U32(imageAt+12, 2)
 	})
 
 	calls := func(name, reason string, code func(g *guest) []byte) {
@@ -153,9 +174,22 @@ func hostile() map[string]struct {
 			return g.Bytes()
 		})
 	}
+	answers("answer-with-a-long-action", "the action of its answer has 257 bytes", imageAt, func(i *Image) { i.U32(imageAt, heapAt); i.U32(imageAt+4, 257) })
+	add("answer-with-long-data", "the data of its answer has 8388609 bytes", func(g *guest) []byte {
+		g.Memory(160, 0)
+		g.Bump(cellAt, heapAt)
+		im := &Image{Base: imageAt}
+		im.Alloc(20, 4)
+		im.U8(imageAt+8, 1)
+		im.U32(imageAt+12, 1<<16)
+		im.U32(imageAt+16, 8<<20+1)
+		g.Data(imageAt, im.Bytes())
+		g.Func("astrid-hook-trigger", "iiii", "i", 0, Const(imageAt))
+		return g.Bytes()
+	})
 	answers("answer-outside", "outside the memory", 0xffff_fffc, func(*Image) {})
 	answers("answer-misaligned", "not aligned", imageAt+1, func(*Image) {})
-	answers("answer-near-2-32", "more than the memory holds", imageAt, func(i *Image) { i.U32(imageAt+4, 0xffff_fffe) })
+	answers("answer-near-2-32", "at most 256 are taken", imageAt, func(i *Image) { i.U32(imageAt+4, 0xffff_fffe) })
 	answers("answer-not-utf-8", "not UTF-8", imageAt, func(i *Image) { i.Text(imageAt, "\xff") })
 	answers("answer-option-tag", "no case 3", imageAt, func(i *Image) { i.U8(imageAt+8, 3) })
 	add("post-traps", "after it had answered", func(g *guest) []byte {
@@ -170,6 +204,11 @@ func hostile() map[string]struct {
 		return g.hook()
 	})
 	return all
+}
+
+// refusedOrTrap traps unless the result at an address is an error.
+func refusedOrTrap(at uint32) []byte {
+	return slices.Concat(Const(at), Load8(), []byte{0x45, 0x04, 0x40}, Trap(), []byte{0x0b})
 }
 
 // TestHostileGuestsHarmNobody: whatever a guest does, its invocation ends with

@@ -293,7 +293,7 @@ type File struct {
 	Path   string // resolved
 	Device uint64 // st_dev
 	Inode  uint64 // st_ino
-	SHA256 []byte // of its content
+	SHA256 []byte // of its content; empty if it cannot be read, is no regular file, or has more than 256 MiB
 	rest
 }
 
