@@ -33,7 +33,7 @@ func (o *owner) carryOutUrgent() {
 	o.urgent = nil
 	o.mu.Unlock()
 	for _, u := range list {
-		if !o.over() && !o.unrecorded.Load() {
+		if !o.over() && !o.closing {
 			o.emergency(&u.want, u.why, nil)
 		}
 	}

@@ -18,15 +18,7 @@ func (o *owner) abort(reason, detail string) {
 	if reason == "cancelled" || reason == "caller-gone" {
 		err = errorf(Cancelled, "nothing ran")
 	}
-	if o.child != nil {
-		// Not an act: nothing ran, and what is taken back is what Prepare made.
-		o.h.acted("abandon")
-		if e := o.child.Abandon(); e != nil {
-			o.h.log.Warn("a shim could not be dismissed", "handle", o.id, "err", e)
-		} else {
-			o.takenBack = true
-		}
-	}
+	o.abandon()
 	o.end(outcome{cause: reason, err: err}, &event.SpawnAborted{Reason: reason, Detail: valid(detail)})
 	o.followUp()
 }
@@ -49,7 +41,7 @@ func (o *owner) end(out outcome, bodies ...event.Body) {
 	_, nothingRan := bodies[len(bodies)-1].(*event.SpawnAborted)
 	o.unrecorded.Store(!nothingRan)
 	defer o.unrecorded.Store(false)
-	o.alarms, o.notices = nil, nil // nothing is left to end
+	o.alarms, o.notices, o.closing = nil, nil, true
 	o.h.recordLate()
 	o.mu.Lock()
 	release := o.release
@@ -69,9 +61,10 @@ func (o *owner) end(out outcome, bodies ...event.Body) {
 		return
 	}
 	crashpoint.Here("daemon.exit.recorded")
+	o.recorded = len(c.Events) > 0
 	o.outcome = out
+	closeOnce(o.ended) // first: who sees running closed is to see this too
 	closeOnce(o.running)
-	closeOnce(o.ended)
 	if release != "" {
 		o.trash(c)
 	}

@@ -50,6 +50,7 @@ func (o *owner) onFired(b *event.TimerFired) {
 	})
 	if err != nil {
 		o.h.log.Error("a timer could not be recorded", "handle", o.id, "timer", b.Timer, "err", err)
+		return
 	}
 	if b.Timer == "lifetime" {
 		closeOnce(o.timedOut)
@@ -94,7 +95,9 @@ func (o *owner) recordStarted() {
 // lifetimeOver ends a process whose time is up: TERM now, KILL after the grace.
 func (o *owner) lifetimeOver() {
 	fired := &event.TimerFired{Timer: "lifetime", DueBoot: o.started.StartedBoot + o.orders.LifetimeNano}
-	o.signalSelf(event.ActorTimer, unix.SIGTERM, "lifetime", nil, fired)
+	if !o.signalSelf(event.ActorTimer, unix.SIGTERM, "lifetime", nil, fired) {
+		return // the caller is told with the exit
+	}
 	crashpoint.Here("daemon.timer.fired")
 	closeOnce(o.timedOut)
 }

@@ -75,23 +75,38 @@ func (o *owner) nextOrder() *order {
 // carryOut sends the signals whose turn it is and records what became of them,
 // all in one commit.
 func (o *owner) carryOut() {
-	var sent []*order
-	for r := o.nextOrder(); r != nil; r = o.nextOrder() {
-		o.send(r)
-		sent = append(sent, r)
-	}
-	if len(sent) == 0 {
+	o.sendOrders()
+	if len(o.sent) == 0 {
 		return
 	}
 	// A crash here leaves signals that may have arrived and are requested
 	// only: recovery never sends them again, their delivery is unknown.
 	crashpoint.Here("daemon.signal.sent")
 	o.h.at("signal-sent")
-	o.recordSent()
-	for _, r := range sent {
+	if err := o.recordSent(); err != nil {
+		// The host closes: nobody is told what is not recorded.
+		o.h.log.Error("what became of signals could not be recorded", "handle", o.id, "error", err)
+		return
+	}
+	o.tellSent()
+	crashpoint.Here("daemon.signal.recorded")
+}
+
+// sendOrders sends the signals whose turn it is.
+func (o *owner) sendOrders() {
+	for r := o.nextOrder(); r != nil; r = o.nextOrder() {
+		o.send(r)
+		o.sent = append(o.sent, r)
+	}
+}
+
+// tellSent tells those who asked for signals that it is recorded what became
+// of them.
+func (o *owner) tellSent() {
+	for _, r := range o.sent {
 		close(r.done)
 	}
-	crashpoint.Here("daemon.signal.recorded")
+	o.sent = nil
 }
 
 // send is the act. What is ordered after it, if the process does not heed it,
@@ -135,8 +150,9 @@ func (o *owner) killLater(b *event.SignalRequested, from int64) {
 func (o *owner) orderKill(cause string) { o.signalSelf(event.ActorHost, unix.SIGKILL, cause, nil) }
 
 // signalSelf requests a signal to the tree, and carries it out. before are
-// bodies that are recorded in the same commit, ahead of the request.
-func (o *owner) signalSelf(actor event.ActorKind, sig unix.Signal, cause string, cancel []byte, before ...event.Body) {
+// bodies that are recorded in the same commit, ahead of the request. It tells
+// whether they are durable: not if the process has ended, nor in an emergency.
+func (o *owner) signalSelf(actor event.ActorKind, sig unix.Signal, cause string, cancel []byte, before ...event.Body) (recorded bool) {
 	want := &event.SignalRequested{Signal: uint32(sig), Target: event.TargetTree, Cause: cause, Cancel: cancel}
 	c, err := o.h.decide(o.h.ctx, func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
 		h, ok := tip.Handle(o.id)
@@ -157,7 +173,9 @@ func (o *owner) signalSelf(actor event.ActorKind, sig unix.Signal, cause string,
 		crashpoint.Here("daemon.signal.requested")
 		o.handIn(c.Receipts[len(c.Receipts)-1])
 		o.carryOut()
+		return true
 	}
+	return false
 }
 
 // bodies are events of this handle with an actor of the host's own kind.
@@ -172,7 +190,7 @@ func (o *owner) bodies(actor event.ActorKind, bodies ...event.Body) []*event.Eve
 }
 
 // recordSent records what became of the signals in acted.
-func (o *owner) recordSent() {
+func (o *owner) recordSent() error {
 	_, err := o.record(func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
 		h, ok := tip.Handle(o.id)
 		if !ok {
@@ -183,6 +201,7 @@ func (o *owner) recordSent() {
 	if err == nil {
 		clear(o.acted)
 	}
+	return err
 }
 
 // sentBodies are a signal.sent for each signal of the handle whose fate is
@@ -227,8 +246,12 @@ func (o *owner) signal(ctx context.Context, actor event.Actor, want *event.Signa
 	case <-r.done:
 		return r.delivered, nil
 	case <-o.gone:
-		return false, nil
+	case <-o.h.ctx.Done():
 	}
+	if o.h.ctx.Err() != nil && !o.over() {
+		return false, o.h.stopped() // sent or not: nothing says so yet
+	}
+	return false, nil
 }
 
 // errEnded leaves a closure where the process has ended in the meantime.

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -44,8 +45,13 @@ func (r *recovery) killFound(o *owner, f act.Found) {
 // orphan ends what no handle of the ledger stands behind: a spawn that was
 // prepared and never decided, or the directory of a handle that is released.
 func (r *recovery) orphan(ctx context.Context, f act.Found) error {
-	if !f.Go {
-		f = r.awaitDead(ctx, f) // a shim without go leaves by itself
+	patience := leaveBound // a shim without go leaves by itself
+	if f.Go {
+		patience = 0
+	}
+	f, there := r.awaitDead(ctx, f, patience)
+	if !there {
+		return nil // whoever had it was about to delete it
 	}
 	counted := !f.Dead
 	if !f.Dead {
@@ -85,7 +91,29 @@ func (r *recovery) endShim(ctx context.Context, f act.Found, reason string) act.
 		r.h.log.Error("an orphan could not be ended", "handle", f.ID, "err", err)
 		return f
 	}
-	return r.awaitDead(ctx, f)
+	f, _ = r.awaitDead(ctx, f, leaveBound)
+	return f
+}
+
+// stray deletes something in processes/ that has no handle's name: only the
+// host writes there, so it is a leftover of nobody.
+func (r *recovery) stray(name string) error {
+	if !utf8.ValidString(name) {
+		r.h.log.Warn("something in processes/ has a name that no event can hold; delete it by hand", "name", name)
+		return nil
+	}
+	receipt, err := r.orphanEnded(act.Found{Name: name}, nil, "no process directory: its name is no handle's")
+	if err != nil {
+		return err
+	}
+	// A crash here leaves it; the next start ends it again.
+	crashpoint.Here("recovery.orphan.recorded")
+	r.h.acted("trash")
+	if err := r.h.hands.TrashStray(receipt, name); err != nil {
+		r.h.log.Warn("a stray could not be deleted; the next start tries again", "name", name, "error", err)
+	}
+	r.count(&r.n.Orphans)
+	return nil
 }
 
 func (r *recovery) orphanEnded(f act.Found, shim *event.Identity, reason string) (*ledger.Receipt, error) {

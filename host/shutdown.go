@@ -54,7 +54,7 @@ func (h *Host) stopAll(ctx context.Context) (ended uint32) {
 			ended++
 		}
 	}
-	h.stopGently(owners)
+	h.stopGently(ctx, owners)
 	crashpoint.Here("daemon.shutdown.requested")
 	for _, o := range owners {
 		select {
@@ -89,7 +89,7 @@ func (h *Host) awaitEnd(owners []*owner) {
 // stopGently records a stop and its TERM for every process that runs, all in
 // one commit, and has them carried out. The KILL after the grace is set up by
 // the TERM.
-func (h *Host) stopGently(owners []*owner) {
+func (h *Host) stopGently(ctx context.Context, owners []*owner) {
 	c, err := h.decide(h.ctx, func(tip *projector.State, _ ledger.Header) (es []*event.Event, _ error) {
 		for _, o := range owners {
 			if handle, ok := tip.Handle(o.id); ok && handle.Phase.Live() {
@@ -101,7 +101,7 @@ func (h *Host) stopGently(owners []*owner) {
 		return es, nil
 	})
 	if err == nil {
-		h.deliver(c.Receipts)
+		h.deliver(ctx, c.Receipts)
 		return
 	}
 	h.log.Error("the ledger cannot record the stop; programs are ended all the same", "err", err)

@@ -11,6 +11,8 @@ import (
 // fold: enough for every core of a small machine.
 const decodeAhead = 4
 
+var buffers = sync.Pool{New: func() any { return new(segment.Buffer) }}
+
 // chunk is a run of events on its way from the file to the fold.
 type chunk struct {
 	events []*event.Event
@@ -53,9 +55,14 @@ func consume(chunks <-chan *chunk, fn func(*event.Event) error) error {
 func readChunks(seg *segment.Segment, from, to uint64, chunks chan<- *chunk, stop <-chan struct{}, running *sync.WaitGroup) {
 	defer close(chunks)
 	for from <= to {
-		records, err := seg.Read(from, to)
+		buf := buffers.Get().(*segment.Buffer)
+		records, err := seg.Read(from, to, buf)
+		n := uint64(len(records)) // before the decoder gives the buffer back
 		c := &chunk{done: make(chan struct{})}
-		running.Go(func() { c.decode(records, err) })
+		running.Go(func() {
+			c.decode(records, err)
+			buffers.Put(buf)
+		})
 		select {
 		case chunks <- c:
 		case <-stop:
@@ -64,7 +71,7 @@ func readChunks(seg *segment.Segment, from, to uint64, chunks chan<- *chunk, sto
 		if err != nil {
 			return
 		}
-		from += uint64(len(records))
+		from += n
 	}
 }
 

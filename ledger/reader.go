@@ -10,8 +10,7 @@ import (
 	"github.com/astrid-os/processledger/ledger/segment"
 )
 
-// RawEvent is an event as it is stored: Bytes is what event.Decode takes. They
-// are the caller's to keep.
+// RawEvent is an event as it is stored: Bytes is what event.Decode takes.
 type RawEvent = segment.Record
 
 // Reader reads events. A live [Ledger] and an offline [Archive] are Readers.
@@ -35,8 +34,9 @@ type Reader interface {
 	// Reverse yields the same events, last first.
 	Reverse(ctx context.Context, from, to uint64) iter.Seq2[*event.Event, error]
 
-	// Raw yields the same events as Events, undecoded: what a reader does that
-	// looks at few of them, with event.DecodeHeader.
+	// Raw yields the same events as Events, undecoded: for a reader that looks
+	// at few of them, with event.DecodeHeader. Their Bytes are good until the
+	// next step; a caller who keeps them copies them.
 	Raw(ctx context.Context, from, to uint64) iter.Seq2[RawEvent, error]
 
 	// SeqAt returns the seq of the first event whose order time (the

@@ -154,9 +154,10 @@ func (c *committer) copyVerified(b *segment.Builder, old *segment.Segment) (last
 	if err != nil {
 		return last, nil, err
 	}
+	var buf segment.Buffer
 	for damage == nil && last.Seq < end {
 		var records []RawEvent
-		records, damage = old.Read(last.Seq+1, end)
+		records, damage = old.Read(last.Seq+1, end, &buf)
 		c.batch.Reset(last.Seq + 1)
 		for _, raw := range records {
 			e, err := decode(raw)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 
 	"github.com/astrid-os/processledger/ledger/event"
 	"github.com/astrid-os/processledger/ledger/segment"
@@ -29,18 +30,19 @@ func (r *reader) Raw(ctx context.Context, from, to uint64) iter.Seq2[RawEvent, e
 func (r *reader) Events(ctx context.Context, from, to uint64) iter.Seq2[*event.Event, error] {
 	return func(yield func(*event.Event, error) bool) {
 		from, to := r.clamp(from, to)
-		s := scan{reader: r}
-		err := s.run(ctx, from, to, func(raw RawEvent) (bool, error) {
-			e, err := decode(raw)
-			if err != nil {
-				return false, err
-			}
-			return yield(e, nil), nil
-		})
-		if err != nil {
+		if err := r.decoded(ctx, from, to, func(e *event.Event) bool { return yield(e, nil) }); err != nil {
 			yield(nil, err)
 		}
 	}
+}
+
+// decoded calls step with every event of a range until it returns false.
+func (r *reader) decoded(ctx context.Context, from, to uint64, step func(*event.Event) bool) error {
+	s := scan{reader: r}
+	return s.run(ctx, from, to, func(raw RawEvent) (bool, error) {
+		e, err := decode(raw)
+		return err == nil && step(e), err
+	})
 }
 
 // scan reads a range chunk by chunk. It holds at most one handle of its own.
@@ -48,6 +50,7 @@ type scan struct {
 	*reader
 	slot *slot            // that own was opened for
 	own  *segment.Segment // nil: the shelf's handle is used
+	buf  segment.Buffer
 }
 
 // run calls step with every record of the range, between chunks, until step
@@ -92,13 +95,13 @@ func (s *scan) chunk(from, to uint64) ([]RawEvent, error) {
 		return nil, err
 	}
 	if s.own != nil {
-		return s.own.Read(from, to)
+		return s.own.Read(from, to, &s.buf)
 	}
 	o, seg, err := s.shelf.take(from)
 	if err != nil {
 		return nil, err
 	}
-	records, err := seg.Read(from, to)
+	records, err := seg.Read(from, to, &s.buf)
 	return records, errors.Join(err, s.shelf.give(o))
 }
 
@@ -140,9 +143,8 @@ func (r *reader) Reverse(ctx context.Context, from, to uint64) iter.Seq2[*event.
 				yield(nil, err)
 				return
 			}
-			for i := len(chunk) - 1; i >= 0; i-- {
-				e, err := decode(chunk[i])
-				if !yield(e, err) || err != nil {
+			for _, e := range slices.Backward(chunk) {
+				if !yield(e, nil) {
 					return
 				}
 			}
@@ -151,13 +153,12 @@ func (r *reader) Reverse(ctx context.Context, from, to uint64) iter.Seq2[*event.
 	}
 }
 
-// collect returns all records of a short range.
-func (r *reader) collect(ctx context.Context, from, to uint64) ([]RawEvent, error) {
-	all := make([]RawEvent, 0, to-from+1)
-	s := scan{reader: r}
-	err := s.run(ctx, from, to, func(raw RawEvent) (bool, error) {
-		all = append(all, raw)
-		return true, nil
+// collect returns all events of a short range.
+func (r *reader) collect(ctx context.Context, from, to uint64) ([]*event.Event, error) {
+	all := make([]*event.Event, 0, to-from+1)
+	err := r.decoded(ctx, from, to, func(e *event.Event) bool {
+		all = append(all, e)
+		return true
 	})
 	return all, err
 }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/astrid-os/processledger/internal/query"
 	"github.com/astrid-os/processledger/internal/ui"
-	"github.com/astrid-os/processledger/ledger"
 )
 
 // A cursor is how far a reader has come: the seq of an event, and its id, by
@@ -73,7 +72,7 @@ type cursorFlags struct {
 	show        bool
 
 	at    cursor // where this run began
-	shown uint64 // highest seq that was written
+	shown cursor // the newest event that was written
 }
 
 func (f *cursorFlags) bind(cmd *cobra.Command) {
@@ -112,19 +111,20 @@ func (f *cursorFlags) apply(ctx context.Context, src source, q *query.Filter) er
 	return nil
 }
 
-// save prints and keeps the cursor after the last event that was read.
+// save prints and keeps the cursor after the last event that was read, also
+// when the reading failed later on.
 func (f *cursorFlags) save(ctx context.Context, a *app, src source) error {
 	if !f.show && f.file == "" {
 		return nil
 	}
 	c := f.at
-	// What was read backwards counts by the newest event that was shown.
-	if through := max(src.through(), f.shown); through > c.seq {
-		e, err := src.get(ctx, through)
-		if err != nil && !errors.Is(err, ledger.ErrNotFound) {
-			return err
-		}
-		if err == nil {
+	if f.shown.seq > c.seq {
+		c = f.shown
+	}
+	// Events that did not match need not be looked at again; if the last of
+	// them cannot be named any more, they will be.
+	if through := src.through(); through > c.seq {
+		if e, err := src.get(ctx, through); err == nil {
 			c = cursor{through, e.ID}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"sync"
 	"syscall"
@@ -44,10 +45,10 @@ var binDir string
 func startDaemon(ts *testscript.TestScript, dir string) {
 	bin, err := binaries()
 	ts.Check(err)
-	ts.Check(os.MkdirAll(dir, 0o755))
+	ts.Check(os.MkdirAll(filepath.Join(dir, "capsules"), 0o755))
 	config := filepath.Join(dir, "astridd.toml")
 	if _, err := os.Stat(config); err != nil {
-		ts.Check(os.WriteFile(config, []byte("data_dir = \"data\"\n"), 0o644))
+		ts.Check(os.WriteFile(config, []byte("data_dir = \"data\"\ncapsules_dir = \"capsules\"\n"), 0o644))
 	}
 	cmd := exec.Command(filepath.Join(bin, "astridd"), "--config", config)
 	log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -63,9 +64,78 @@ func startDaemon(ts *testscript.TestScript, dir string) {
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	go func() { // a daemon that ended will not become ready
+		select {
+		case <-done:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	if _, err := client.WaitReady(ctx); err != nil {
 		b, _ := os.ReadFile(filepath.Join(dir, "log"))
 		ts.Fatalf("astridd: %v\n%s", err, b)
+	}
+}
+
+// module builds the example capsule once and returns its directory.
+var module = sync.OnceValues(func() (string, error) {
+	bin, err := binaries()
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-o", filepath.Join(bin, "workbench.wasm"), "../../examples/workbench")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=wasip1", "GOARCH=wasm")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return bin, nil
+})
+
+func cmdCapsule(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: capsule DIR")
+	}
+	from, err := module()
+	ts.Check(err)
+	dir := filepath.Join(ts.MkAbs(args[0]), "capsules", "workbench")
+	ts.Check(os.MkdirAll(dir, 0o755))
+	ts.Check(os.Link(filepath.Join(from, "workbench.wasm"), filepath.Join(dir, "workbench.wasm")))
+	manifest, err := os.ReadFile("../../examples/workbench/Capsule.toml")
+	ts.Check(err)
+	ts.Check(os.WriteFile(filepath.Join(dir, "Capsule.toml"), manifest, 0o644))
+}
+
+// cmdEventually runs astridctl until its standard output matches, bounded.
+func cmdEventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 || args[1] != "astridctl" {
+		ts.Fatalf("usage: eventually REGEX astridctl ARGS")
+	}
+	want, err := regexp.Compile(args[0])
+	ts.Check(err)
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		err := ts.Exec("astridctl", args[2:]...)
+		if want.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("no match for %q within %s, last error: %v", args[0], patience, err)
+		}
+	}
+}
+
+// cmdGone waits until a file is gone, bounded: a program's witness.
+func cmdGone(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: gone FILE")
+	}
+	path := ts.MkAbs(args[0])
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		if _, err := os.Stat(path); err != nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s is still there after %s", path, patience)
+		}
 	}
 }
 

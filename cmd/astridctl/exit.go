@@ -96,9 +96,12 @@ func exitCode(err error) int {
 func withHint(err error) error {
 	var hinted *ui.HintError
 	var refused *control.Error
+	var unreachable *control.UnreachableError
 	switch {
 	case errors.As(err, &hinted):
 		return err
+	case errors.As(err, &unreachable):
+		return ui.Hint(fmt.Errorf("daemon unreachable at %s: %w", unreachable.Socket, unreachable.Err), "is astridd running? start it with: astridd --config FILE")
 	case errors.As(err, &refused) && refused.Hint != "":
 		return ui.Hint(errors.New(refused.Message), "%s", refused.Hint)
 	case errors.Is(err, ledger.ErrCorrupt):

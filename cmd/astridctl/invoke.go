@@ -28,7 +28,8 @@ call id groups everything that the call causes, so that it can be found and
 cancelled; without one the daemon makes one and the answer names it.
 
 The answer's data goes to standard output as it is; with --json the whole
-answer. Exit code 5 if the capsule denies or aborts.`,
+answer. Exit code 5 if the capsule denies or aborts, 1 if the call was cancelled
+or took too long, also if the capsule answered all the same.`,
 		Example: `  astridctl invoke --principal alice --capsule builder --action tool_execute_build --payload '{"arguments":{}}'`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.invoke(cmd.Context(), in, payload, j) },
 	}
@@ -70,8 +71,11 @@ func (a *app) invoke(ctx context.Context, in *control.Invocation, payload string
 	if err := a.showAnswer(answer, j); err != nil {
 		return err
 	}
-	if answer.Action == "deny" || answer.Action == "abort" {
+	switch {
+	case answer.Action == "deny" || answer.Action == "abort":
 		return &codedError{exitDenied, fmt.Errorf("the capsule answered %q", answer.Action)}
+	case answer.Outcome != "ok":
+		return fmt.Errorf("the call ended early: %s", answer.Outcome)
 	}
 	return nil
 }
@@ -112,11 +116,7 @@ func (a *app) showAnswer(answer *control.Answer, j *jsonFlag) error {
 	if j.on() {
 		return j.write(a.stdout, answer)
 	}
-	early := ""
-	if answer.Outcome != "ok" {
-		early = " early (" + answer.Outcome + ")"
-	}
-	a.note("call %s answered %q%s after %s", answer.CallID, answer.Action, early, ui.Duration(time.Duration(answer.TookNano)))
+	a.note("call %s answered %q after %s", answer.CallID, answer.Action, ui.Duration(time.Duration(answer.TookNano)))
 	if answer.Data == nil {
 		return nil
 	}

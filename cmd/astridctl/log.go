@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"slices"
 
@@ -90,10 +91,7 @@ func (a *app) log(ctx context.Context, f *logFlags) error {
 	if interrupted(ctx, f, err) {
 		err = nil // -f ends no other way
 	}
-	if err != nil {
-		return err
-	}
-	if err := f.cursor.save(context.WithoutCancel(ctx), a, src); err != nil {
+	if err := errors.Join(err, f.cursor.save(context.WithoutCancel(ctx), a, src)); err != nil {
 		return err
 	}
 	if n == 0 && !f.follow && !f.cursor.used() {
@@ -164,7 +162,9 @@ func (f *cursorFlags) writeEvents(ctx context.Context, src source, q *control.Ev
 			return n, err
 		}
 		n++
-		f.shown = max(f.shown, e.Seq)
+		if e.Seq > f.shown.seq {
+			f.shown = cursor{e.Seq, e.ID}
+		}
 		if q.Follow {
 			if err := w.Flush(); err != nil {
 				return n, err

@@ -44,6 +44,9 @@ func (c cleaning) Run() int {
 //	truncate FILE N        cuts FILE off at N bytes
 //	damage FILE TEXT       changes the first byte of TEXT in FILE
 //	daemon start|stop|kill DIR  astridd on DIR/data; DIR/astridd.toml may exist
+//	capsule DIR            the example capsule in DIR/capsules, served by a daemon on DIR
+//	eventually REGEX astridctl …  runs it until its output matches
+//	gone FILE              waits until FILE is not there
 //	exitcode N astridctl … runs it, and its exit code must be N
 //	alike FILE             stdout, with the ids that the ledger made alike, as FILE
 func TestScripts(t *testing.T) {
@@ -74,6 +77,9 @@ func TestScripts(t *testing.T) {
 			"alike":      cmdAlike,
 			"exitcode":   cmdExitCode,
 			"daemon":     cmdDaemon,
+			"capsule":    cmdCapsule,
+			"eventually": cmdEventually,
+			"gone":       cmdGone,
 		},
 	})
 }

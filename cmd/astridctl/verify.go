@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -137,6 +138,10 @@ func (a *app) verifyInChild(ctx context.Context, t *verifyTarget) (*verify.Repor
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, self, childVerb, "--", t.dir, t.newest)
+	// An interrupted child removes its copies; one that does not listen is
+	// killed a little later.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 5 * time.Second
 	var said tail
 	cmd.Stderr = &said
 	out, err := cmd.StdoutPipe()

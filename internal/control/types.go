@@ -208,7 +208,7 @@ type CancelRequest struct {
 
 // CancelAnswer is what /v1/cancel answers, once the cancel is durable.
 type CancelAnswer struct {
-	Cancel  string   `json:"cancel"`  // ULID of the cancel; empty if nothing was reached and nothing recorded
+	Cancel  string   `json:"cancel"`  // ULID of the cancel
 	Handles []string `json:"handles"` // the live handles it reaches
 
 	// Unrecorded is true if the ledger could not commit: the processes are

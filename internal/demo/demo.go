@@ -94,7 +94,7 @@ func (s *site) steps() []step {
 	return []step{
 		{"Build", "Everything is built from source: the daemon, the small init that runs each program, and a capsule, which is a WebAssembly module written in Go.", s.stepBuild},
 		{"Start the daemon", "A daemon starts on an empty directory and serves the capsule.", s.stepStart},
-		{"A capsule runs real programs", "alice calls the capsule, and it sets up a small Go project in her workspace: git, go vet and go test run for her, and a watcher stays in the background.", s.stepCheck},
+		{"A capsule runs real programs", "alice calls the capsule, and it sets up a small Go project in her workspace: git, go build and go test run for her, and a watcher stays in the background.", s.stepCheck},
 		{"Granted and refused", "bob calls the same capsule. What its manifest names is granted; another command, and a background process beyond bob's quota, are refused, and the refusals are recorded with the rule and the numbers.", s.stepRefuse},
 		{"Programs run for both", "Each of the two starts a program that takes a few seconds. It writes a line of its own into a file when it starts and when it ends: a witness that the ledger knows nothing of.", s.stepRun},
 		{"Kill the daemon", "The daemon is killed with SIGKILL while they run; the programs go on, and end while nobody is there to see it.", s.stepKill},

@@ -49,7 +49,7 @@ func (s *site) stepStart(ctx context.Context) error {
 		return err
 	}
 	if !st.Isolation.Available {
-		s.say.say("This machine allows no namespaces (%s). So the demo writes isolation = \"none\" into the configuration and goes on in the weaker mode: the trees of programs are ended by walking them, and every table and event says so.", st.Isolation.Reason)
+		s.say.then("This machine allows no namespaces (%s). So the demo writes isolation = \"none\" into the configuration and goes on in the weaker mode: the trees of programs are ended by walking them, and every table and event says so.", st.Isolation.Reason)
 		s.isolation = "none"
 		if err := errors.Join(s.stop(10*time.Second), s.configure()); err != nil {
 			return err
@@ -75,7 +75,7 @@ func (s *site) stepCheck(ctx context.Context) error {
 	args := invokeArgs("alice", "check", `{"tool_name":"check","arguments":{}}`)
 	s.say.command(append([]string{"astridctl"}, args...)...)
 	var answer checkAnswer
-	err := s.say.working("git, go vet and go test run for alice", func() error {
+	err := s.say.working("git, go build and go test run for alice", func() error {
 		out, code, err := s.astridctl(ctx, append(args, "--json")...)
 		if err != nil {
 			return err
@@ -182,7 +182,7 @@ func (s *site) stepKill(ctx context.Context) error {
 	if err := s.say.working("waiting for the programs to end by themselves", func() error { return s.waitEnded(ctx, s.alice, s.bob) }); err != nil {
 		return err
 	}
-	s.say.say("Both programs have written their last line, %s and %s: alice's ends with the exit code 7, bob's by a SIGKILL that it sends to itself. No daemon saw it, and the ledger's last word is that they run.", s.alice.nonce, s.bob.nonce)
+	s.say.then("Both programs have written their last line, %s and %s: alice's ends with the exit code 7, bob's by a SIGKILL that it sends to itself. No daemon saw it, and the ledger's last word is that they run.", s.alice.nonce, s.bob.nonce)
 	_, err := s.run(ctx, nil, "ps")
 	return err
 }
@@ -199,7 +199,7 @@ func (s *site) stepRestart(ctx context.Context) error {
 	if _, err := s.run(ctx, nil, "replay", "--at", strconv.FormatUint(began, 10)); err != nil {
 		return err
 	}
-	s.say.say("What it found there, and did:")
+	s.say.then("What it found there, and did:")
 	if _, err := s.run(ctx, nil, "log", "--after-cursor", strconv.FormatUint(s.before.Seq, 10), "-o", "sentence"); err != nil {
 		return err
 	}
@@ -212,7 +212,7 @@ func (s *site) stepRestart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.say.say("The true exits of what ended meanwhile, 7 for alice's program and SIGKILL for bob's, and the counters now that nothing is left:")
+	s.say.then("The true exits of what ended meanwhile, 7 for alice's program and SIGKILL for bob's, and the counters now that nothing is left:")
 	for _, args := range [][]string{{"log", "--kind", "process.exited", "--after-cursor", strconv.FormatUint(s.before.Seq, 10)}, {"ps", "-a"}, {"status"}} {
 		if _, err := s.run(ctx, nil, args...); err != nil {
 			return err

@@ -1,24 +1,24 @@
 package segment
 
-// arenaBlock is the least that is allocated at once for the bytes of records.
-const arenaBlock = 64 << 10
-
-// pages copies records out of a mapping that is about to go away. Many records
-// share one allocation; none of it is used twice, so a caller may keep what it
-// got.
-type pages struct {
+// Buffer is memory that reads use again and again: a scan of a million events
+// would otherwise make hundreds of megabytes of garbage. The zero value is
+// empty. It is for one reader at a time.
+type Buffer struct {
 	records []Record
-	size    int // bytes of all frames seen
 	block   []byte
+	size    int // bytes of all frames seen
 }
 
-func (p *pages) keep(r Record) {
-	n := len(r.Bytes)
-	if cap(p.block)-len(p.block) < n {
-		p.block = make([]byte, 0, max(arenaBlock, n))
-	}
-	start := len(p.block)
-	p.block = append(p.block, r.Bytes...)
-	r.Bytes = p.block[start : start+n : start+n]
-	p.records = append(p.records, r)
+// reset empties the buffer; what an earlier read returned is overwritten from
+// here on.
+func (b *Buffer) reset() {
+	b.records, b.block, b.size = b.records[:0], b.block[:0], 0
+}
+
+// keep copies a record out of a mapping that is about to go away.
+func (b *Buffer) keep(r Record) {
+	start := len(b.block)
+	b.block = append(b.block, r.Bytes...) // growing leaves earlier records where they are
+	r.Bytes = b.block[start:len(b.block):len(b.block)]
+	b.records = append(b.records, r)
 }

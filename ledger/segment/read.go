@@ -47,41 +47,46 @@ func (s *Segment) Get(seq uint64) (r Record, err error) {
 }
 
 // Read returns the records from seq from on, at most to seq to, as many as one
-// short transaction may take, and at least one. Their bytes are the caller's.
+// short transaction may take, and at least one. They lie in buf and are good
+// until its next use; a nil buf is a new one.
 //
 // With an error it returns the records before the damage: an ErrCorrupt
 // concerns the record after them, an ErrGap says that it is missing.
-func (s *Segment) Read(from, to uint64) (records []Record, err error) {
+func (s *Segment) Read(from, to uint64, buf *Buffer) ([]Record, error) {
 	if from > to {
 		return nil, nil
 	}
-	err = s.view(from, func(tx *bolt.Tx) error {
-		records, err = s.read(tx.Bucket(bucketEvents).Cursor(), from, to)
-		return err
+	if buf == nil {
+		buf = &Buffer{}
+	}
+	buf.reset()
+	err := s.view(from, func(tx *bolt.Tx) error {
+		return s.read(tx.Bucket(bucketEvents).Cursor(), from, to, buf)
 	})
-	return records, err
+	return buf.records, err
 }
 
-func (s *Segment) read(c *bolt.Cursor, from, to uint64) ([]Record, error) {
-	n := min(to-from+1, maxReadRecords)
-	p := pages{records: make([]Record, 0, n)}
+func (s *Segment) read(c *bolt.Cursor, from, to uint64, buf *Buffer) error {
 	key := seqKey(from)
 	k, v := c.Seek(key[:])
-	for seq := from; seq < from+n; seq++ {
+	for seq := from; seq-from < maxReadRecords; seq++ {
 		if err := s.expect(k, seq); err != nil {
-			return p.records, err
+			return err
 		}
-		if p.size += len(v); p.size > maxReadBytes && seq > from {
+		if buf.size += len(v); buf.size > maxReadBytes && seq > from {
 			break
 		}
 		r, err := OpenFrame(seq, v)
 		if err != nil {
-			return p.records, s.corrupt(seq, err)
+			return s.corrupt(seq, err)
 		}
-		p.keep(r)
+		buf.keep(r)
+		if seq == to {
+			break
+		}
 		k, v = c.Next()
 	}
-	return p.records, nil
+	return nil
 }
 
 // expect checks that the record that came is the one that should.
