@@ -56,7 +56,7 @@ func (o *owner) end(out outcome, bodies ...event.Body) {
 	if err != nil {
 		// The host closes, or the ledger does not take what happened. Nobody
 		// is told an outcome; recovery finds the shim's files.
-		o.h.log.Error("an outcome could not be recorded", "handle", o.id, "err", err)
+		o.h.log.Error("an outcome could not be recorded", "handle", o.id, "error", err)
 		o.finished = true
 		return
 	}
@@ -139,7 +139,7 @@ func (o *owner) releaseNow(reason string) {
 		return o.bodies(event.ActorHost, &event.HandleReleased{Reason: reason}), nil
 	})
 	if err != nil {
-		o.h.log.Error("a release could not be recorded", "handle", o.id, "err", err)
+		o.h.log.Error("a release could not be recorded", "handle", o.id, "error", err)
 		o.finished = true
 		return
 	}
@@ -164,7 +164,7 @@ func (o *owner) trash(c *ledger.Commit) {
 		<-o.heard
 		o.h.acted("trash")
 		if err := o.h.hands.Trash(r, o.id); err != nil {
-			o.h.log.Warn("a process directory could not be deleted; the next start does it", "handle", o.id, "err", err)
+			o.h.log.Warn("a process directory could not be deleted; the next start does it", "handle", o.id, "error", err)
 		}
 	}
 	crashpoint.Here("daemon.release.trashed")
@@ -177,7 +177,7 @@ func (o *owner) drain() (stdout, stderr []byte) {
 	defer o.drainMu.Unlock()
 	stdout, stderr, err := o.child.DrainLogs()
 	if err != nil {
-		o.h.log.Warn("output could not be read", "handle", o.id, "err", err)
+		o.h.log.Warn("output could not be read", "handle", o.id, "error", err)
 	}
 	return stdout, stderr
 }

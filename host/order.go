@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -70,6 +71,19 @@ func (o *owner) nextOrder() *order {
 	r := o.queue[0]
 	o.queue = o.queue[1:]
 	return r
+}
+
+// takeOut takes an order out of the queue, wherever it stands, and tells
+// whether it was there.
+func (o *owner) takeOut(r *order) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	i := slices.Index(o.queue, r)
+	if i < 0 {
+		return false
+	}
+	o.queue = slices.Delete(o.queue, i, i+1)
+	return true
 }
 
 // carryOut sends the signals whose turn it is and records what became of them,
@@ -168,7 +182,7 @@ func (o *owner) signalSelf(actor event.ActorKind, sig unix.Signal, cause string,
 	case unavailable(err):
 		o.emergency(want, err, before)
 	case err != nil:
-		o.h.log.Error("a signal could not be requested", "handle", o.id, "cause", cause, "err", err)
+		o.h.log.Error("a signal could not be requested", "handle", o.id, "cause", cause, "error", err)
 	case len(c.Receipts) > 0:
 		crashpoint.Here("daemon.signal.requested")
 		o.handIn(c.Receipts[len(c.Receipts)-1])

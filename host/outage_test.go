@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -228,4 +229,56 @@ func TestTimeoutIsToldOnceRecorded(t *testing.T) {
 	if err := within(t, 10*time.Second, "Spawn returns", told); CodeOf(err) != WaitTimeout {
 		t.Errorf("%v, want a timeout", err)
 	}
+}
+
+// TestUnrecordedCancelIsGentle has the caller of a sync spawn leave because of a
+// cancel that cannot be recorded: INT ends the program, not the KILL of a caller
+// who just leaves.
+func TestUnrecordedCancelIsGentle(t *testing.T) {
+	w := newWorld(t)
+	soft, i, err := w.host.BeginInvocation(t.Context(), alice, "x", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := w.script(`trap 'echo >"$WITNESS/gentle"; exit 3' INT; ` + stays)
+	answered := make(chan error, 1)
+	go func() { _, err := w.host.Spawn(soft, alice, r); answered <- err }()
+	w.began(r)
+	repair := brokenDisk(t)
+	w.failedCommit()
+	if got, err := w.host.Cancel(t.Context(), operator, CancelRequest{Principal: "alice", CallIDs: []string{"call-1"}}); err != nil || !got.Unrecorded {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if err := within(t, 5*time.Second, "Spawn returns", answered); CodeOf(err) != Cancelled {
+		t.Errorf("%v, want cancelled", err)
+	}
+	w.dead()
+	repair()
+	if _, err := os.Stat(filepath.Join(w.witness, "gentle")); err != nil {
+		t.Errorf("INT did not reach the program: %v", err)
+	}
+	if err := i.Finish(Finished{Outcome: "cancelled"}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAnswerClaimsNoMoreThanIsRecorded cancels a spawn before go while the
+// ledger cannot commit: that nothing ran is not recorded, so it is not told.
+func TestAnswerClaimsNoMoreThanIsRecorded(t *testing.T) {
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var repair func()
+	w.passing = func(point string) {
+		if point == "before-go" && repair == nil {
+			repair = brokenDisk(t)
+			w.failedCommit()
+			cancel()
+		}
+	}
+	_, err := w.host.Spawn(ctx, alice, w.script("true"))
+	if CodeOf(err) != Cancelled || strings.Contains(err.Error(), "nothing ran") {
+		t.Errorf("%v, want that it was cancelled and no more", err)
+	}
+	repair()
 }

@@ -52,6 +52,8 @@ type owner struct {
 	release string   // why to release once ended; empty: somebody holds the handle
 	grace   int64    // of the newest stop, ns
 
+	cancelled bool // by a cancel that is not recorded yet
+
 	// What follows belongs to the owner's goroutine.
 	child     *act.Child
 	notices   <-chan act.Notice
@@ -125,7 +127,7 @@ func (o *owner) run(ctx context.Context, decided *ledger.Receipt, ready <-chan p
 	crashpoint.Here("daemon.spawn.go")
 	o.h.at("after-go")
 	if err != nil {
-		o.h.log.Warn("go was not taken", "handle", o.id, "err", err)
+		o.h.log.Warn("go was not taken", "handle", o.id, "error", err)
 	}
 	o.loop()
 }
@@ -289,7 +291,7 @@ func (o *owner) letChildGo() {
 	o.drainMu.Lock()
 	defer o.drainMu.Unlock()
 	if err := o.child.Close(); err != nil {
-		o.h.log.Warn("a shim could not be let go", "handle", o.id, "err", err)
+		o.h.log.Warn("a shim could not be let go", "handle", o.id, "error", err)
 	}
 }
 

@@ -36,7 +36,7 @@ func (r *recovery) settle(ctx context.Context, o *owner, handle *projector.Handl
 				r.adopt(ctx, o, handle, child)
 				return nil
 			}
-			r.h.log.Warn("a living shim did not answer", "handle", o.id, "err", err)
+			r.h.log.Warn("a living shim did not answer", "handle", o.id, "error", err)
 		default:
 			r.carryOut(ctx, o, handle, f, step)
 			return nil

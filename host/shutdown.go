@@ -49,7 +49,7 @@ func (h *Host) stopAll(ctx context.Context) (ended uint32) {
 	owners := h.ownersOf(func(o *owner) bool { return projector.Ephemeral(o.tier) })
 	for _, o := range owners {
 		o.forbidGo("shutdown")
-		o.letGo("dropped", "")
+		o.letGo("shutdown", "")
 		if !o.over() {
 			ended++
 		}
@@ -62,7 +62,7 @@ func (h *Host) stopAll(ctx context.Context) (ended uint32) {
 			continue
 		case <-ctx.Done():
 		}
-		o.letGo("dropped", "shutdown")
+		o.letGo("shutdown", "shutdown")
 	}
 	h.awaitEnd(owners)
 	return ended
@@ -104,9 +104,9 @@ func (h *Host) stopGently(ctx context.Context, owners []*owner) {
 		h.deliver(ctx, c.Receipts)
 		return
 	}
-	h.log.Error("the ledger cannot record the stop; programs are ended all the same", "err", err)
+	h.log.Error("the ledger cannot record the stop; programs are ended all the same", "error", err)
 	for _, o := range owners {
-		o.letGo("dropped", "shutdown") // by way of the owner's emergency
+		o.letGo("shutdown", "shutdown") // by way of the owner's emergency
 	}
 }
 

@@ -210,8 +210,7 @@ func (o *owner) result(ctx context.Context) (*Result, error) {
 		return nil, errorf(WaitTimeout, "it ran longer than the principal's max_timeout")
 	case <-ctx.Done():
 		if o.forbidGo("caller-gone") {
-			o.awaitAbort()
-			return nil, errorf(Cancelled, "the call was cancelled; nothing ran")
+			return nil, o.awaitAbort()
 		}
 		o.abandoned()
 		return nil, errorf(Cancelled, "the call was cancelled")
@@ -230,25 +229,35 @@ func (o *owner) result(ctx context.Context) (*Result, error) {
 	return &Result{Stdout: o.outcome.stdout, Stderr: o.outcome.stderr, Exit: *o.outcome.exit}, nil
 }
 
+// abortBound is how long awaitAbort waits.
+const abortBound = 2 * time.Second
+
 // awaitAbort waits until it is recorded that nothing ran, for a bounded time: a
-// caller who was cancelled is not to wait for a full disk.
-func (o *owner) awaitAbort() {
-	bound := time.NewTimer(2 * time.Second)
+// caller who was cancelled is not to wait for a full disk. It returns the
+// answer, which says that nothing ran only if that is recorded.
+func (o *owner) awaitAbort() *Error {
+	bound := time.NewTimer(abortBound)
 	defer bound.Stop()
 	select {
 	case <-o.ended:
+		return errorf(Cancelled, "the call was cancelled; nothing ran")
 	case <-o.gone:
+	case <-o.h.ctx.Done():
 	case <-bound.C:
 	}
+	return errorf(Cancelled, "the call was cancelled")
 }
 
 // abandoned is for a sync spawn that nobody waits for any more. Where a cancel
 // is the reason, that ends it, INT first; otherwise it is killed now.
 func (o *owner) abandoned() {
-	cancelled := false
+	o.mu.Lock()
+	cancelled := o.cancelled
+	o.mu.Unlock()
 	o.h.live.View(func(s *projector.State) {
 		if h, ok := s.Handle(o.id); ok {
-			_, cancelled = h.Obligation("cancel")
+			_, recorded := h.Obligation("cancel")
+			cancelled = cancelled || recorded
 		}
 	})
 	if !cancelled {

@@ -96,6 +96,7 @@ var (
 		"instance-gone": "the capsule's instance is gone",
 		"refused":       "the spawn was refused",
 		"recovered":     "nobody held it after a restart",
+		"shutdown":      "the daemon was shutting down",
 	}
 	abortReasons = phrases{
 		"caller-gone":    "the caller had left",

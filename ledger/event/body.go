@@ -459,7 +459,7 @@ type SignalSent struct {
 //
 // Actor: host. Scope: as in spawn.requested.
 type HandleReleased struct {
-	Reason string // "dropped", "sync-finished", "instance-gone", "refused", "recovered"
+	Reason string // "dropped", "sync-finished", "instance-gone", "refused", "recovered", "shutdown"
 	rest
 }
 
@@ -470,7 +470,7 @@ type HandleReleased struct {
 type OrphanEnded struct {
 	Directory string    // name of its directory
 	Shim      *Identity // absent if no shim lived
-	Reason    string    // "unknown" to the ledger, or "terminal" in it
+	Reason    string    // what the ledger knows of it, as a sentence for people
 	rest
 }
 
