@@ -15,7 +15,7 @@ import (
 // InUseError says that another daemon uses the data directory.
 type InUseError struct {
 	Dir    string
-	Holder *holder // nil if the lock file does not tell
+	Holder *Holder // nil if the lock file does not tell
 }
 
 // Error names the holder and what to do.
@@ -27,17 +27,17 @@ func (e *InUseError) Error() string {
 	return fmt.Sprintf("data directory %s is in use by %s: stop it, or name another directory with --data", e.Dir, who)
 }
 
-// holder is what the lock file says about who holds it, for people.
-type holder struct {
+// Holder is what the lock file says about who holds it, for people.
+type Holder struct {
 	PID     int       `json:"pid"`
-	Version string    `json:"version"`
+	Version string    `json:"version"` // of its astridd
 	Started time.Time `json:"started"`
 }
 
 // lockData makes the data directory if there is none and takes its lock. The
 // kernel drops the lock when the process ends, however it ends, and the
 // descriptor is closed in every program that is started.
-func lockData(dir string, me holder) (*os.File, error) {
+func lockData(dir string, me Holder) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
@@ -58,8 +58,8 @@ func lockData(dir string, me holder) (*os.File, error) {
 }
 
 // readHolder reads the note of the holder, who may be writing it just now.
-func readHolder(f *os.File) *holder {
-	h := new(holder)
+func readHolder(f *os.File) *Holder {
+	h := new(Holder)
 	if err := json.NewDecoder(io.LimitReader(f, 4096)).Decode(h); err != nil || h.PID == 0 {
 		return nil
 	}
@@ -67,7 +67,7 @@ func readHolder(f *os.File) *holder {
 }
 
 // sign writes the note. It is not synced: after a reboot it means nothing.
-func sign(f *os.File, me holder) error {
+func sign(f *os.File, me Holder) error {
 	b, err := json.Marshal(me)
 	if err != nil {
 		return err
