@@ -155,11 +155,18 @@ func (p *fakeProcess) Drop(context.Context, host.Caller) error {
 // put writes a capsule whose one action is "go".
 func put(t testing.TB, dir, name string, module []byte) {
 	t.Helper()
+	putWith(t, dir, name, module, "")
+}
+
+// putWith is put with more lines at the end of the manifest, where its handlers
+// stand.
+func putWith(t testing.TB, dir, name string, module []byte, more string) {
+	t.Helper()
 	d := filepath.Join(dir, name)
 	if err := os.MkdirAll(d, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	manifest := fmt.Sprintf("[package]\nname = %q\nversion = \"1.0.0\"\n[[component]]\nfile = \"m.wasm\"\n[subscribe]\n\"t.v1.go\" = { wit = \"opaque\", handler = \"go\" }\n", name)
+	manifest := fmt.Sprintf("[package]\nname = %q\nversion = \"1.0.0\"\n[[component]]\nfile = \"m.wasm\"\n[subscribe]\n\"t.v1.go\" = { wit = \"opaque\", handler = \"go\" }\n%s", name, more)
 	if err := errors.Join(
 		os.WriteFile(filepath.Join(d, capsule.ManifestName), []byte(manifest), 0o644),
 		os.WriteFile(filepath.Join(d, "m.wasm"), module, 0o644)); err != nil {
