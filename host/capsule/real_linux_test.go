@@ -1,7 +1,10 @@
 package capsule_test
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -13,6 +16,7 @@ import (
 	"github.com/astrid-os/processledger/host/capsule"
 	"github.com/astrid-os/processledger/host/capsule/capsuletest"
 	"github.com/astrid-os/processledger/host/policy"
+	"github.com/astrid-os/processledger/ledger/event"
 )
 
 // The tests of this file run guests on the real process host, with a real
@@ -133,4 +137,86 @@ func BenchmarkSpawn(b *testing.B) {
 	b.ReportMetric(ms(raw), "os-exec-ms")
 	b.ReportMetric(ms(ours), "spawn-ms")
 	b.ReportMetric(ms(ours)/ms(raw), "ratio")
+}
+
+// vandals are guests that do not stop when they are asked to, each in its own
+// way.
+func vandals() map[string][]byte {
+	endless := func(spoil func(*Image), cmd string, code func(g *guest) []byte) []byte {
+		g := newGuest()
+		g.Memory(256, 0)
+		g.request(spoil, cmd, "1000")
+		g.Bump(cellAt, 256<<16)
+		return g.hook(Forever(code(g)))
+	}
+	spawn := func(g *guest) []byte { return call(g.spawn, imageAt, returnAt) }
+	return map[string][]byte{
+		"spawns-after-the-cancel": endless(nil, "sleep", spawn),
+		"spawns-in-background": endless(nil, "sleep", func(g *guest) []byte {
+			return call(g.background, imageAt, returnAt)
+		}),
+		"spawns-what-is-denied": endless(nil, "ls", spawn),
+		"sends-huge-lists":      endless(func(i *Image) { i.U32(imageAt+8, 1<<16); i.U32(imageAt+12, 200<<13) }, "sleep", spawn),
+		"loops":                 endless(nil, "sleep", func(*guest) []byte { return nil }),
+	}
+}
+
+// TestVandalsHarmNobody lets them run, one after the other, on a real host: each
+// ends with its deadline and leaves no process, and another capsule keeps
+// answering meanwhile.
+func TestVandalsHarmNobody(t *testing.T) {
+	dir := t.TempDir()
+	putWith(t, dir, "honest", honest(), runs("true"))
+	all := vandals()
+	for name, module := range all {
+		putWith(t, dir, name, module, runs("sleep"))
+	}
+	w := capsuletest.New(t, dir, capsule.RunOptions{Deadline: 1500 * time.Millisecond, Grace: 1500 * time.Millisecond, Log: slog.New(slog.DiscardHandler)})
+	answers := func(t *testing.T) bool {
+		t.Helper()
+		a, err := w.Runner.Invoke(t.Context(), invocation("honest", "alice", "c"))
+		var late *capsule.CallError // on a machine that is busy with more than this
+		if errors.As(err, &late) && late.Outcome == capsule.OutcomeDeadline {
+			return false
+		}
+		if err != nil || string(a.Data) != "fine" {
+			t.Fatalf("the honest capsule answers %q, error %v", a.Data, err)
+		}
+		return true
+	}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		t.Run(name, func(t *testing.T) {
+			over := make(chan error, 1)
+			go func() {
+				_, err := w.Runner.Invoke(t.Context(), invocation(name, "mallory", "c-"+name))
+				over <- err
+			}()
+			answered, late := 0, 0
+			var err error
+			for running := true; running; {
+				ok := answers(t)
+				select {
+				case err = <-over:
+					running = false
+				default:
+					answered++
+					if !ok {
+						late++
+					}
+				}
+			}
+			if answered == late {
+				t.Errorf("the honest capsule was called %d times meanwhile and never answered in time", late)
+			}
+			var failed *capsule.CallError
+			if !errors.As(err, &failed) || failed.Outcome != capsule.OutcomeDeadline {
+				t.Errorf("it ended with %v", err)
+			}
+			if n := w.Live.Snapshot().LivePrincipal("mallory").Total(); n != 0 {
+				t.Errorf("it left %d processes", n)
+			}
+			t.Logf("meanwhile the honest capsule was called %d times, and was late %d times", answered, late)
+		})
+	}
+	t.Logf("%d spawns were decided, %d processes ended", len(w.Events(t, event.KindSpawnDecided)), len(w.Events(t, event.KindProcessExited)))
 }
