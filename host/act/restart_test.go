@@ -361,12 +361,14 @@ func TestAKillEndsTheTreeOfAStoppedShim(t *testing.T) {
 	both(t, func(t *testing.T, h *house) {
 		script := "exec sleep 1000"
 		if h.mode == IsolationNone {
-			script = "kill -STOP $PPID; " + script
+			script = "while [ ! -e told ]; do sleep 0.01; done; kill -STOP $PPID; " + script
 		}
 		c := h.start(h.sh(script))
 		st := h.started(c)
 		if h.mode == IsolationPIDNS {
 			syscall.Kill(int(st.Shim.PID), syscall.SIGSTOP)
+		} else if err := os.WriteFile(filepath.Join(h.dir, "told"), nil, 0o600); err != nil {
+			t.Fatal(err)
 		}
 		h.until("the shim stops", func() bool { return stopped(st.Shim.PID) })
 		got := h.signal(c, 9, event.TargetTree, "cancel")
