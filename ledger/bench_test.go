@@ -24,7 +24,7 @@ var (
 	benchEvents = flag.Int("ledger.events", 100_000, "events that BenchmarkRead reads back; the budget is for 1000000")
 	benchRounds = flag.Int("ledger.rounds", 5, "rounds of BenchmarkAppend; the ratios are medians over them")
 	benchTime   = flag.Duration("ledger.time", 400*time.Millisecond, "how long each writer set runs in a round of BenchmarkAppend")
-	benchDir    = flag.String("ledger.dir", "", "where benchmarks write; default: the directory of the package, so a real disk")
+	benchDir    = flag.String("ledger.dir", "", "where benchmarks write; default: the directory for temporary files, which should be on a real disk")
 )
 
 // benchEvent is a spawn.decided of the size that the storage notes measure:
@@ -48,11 +48,10 @@ func benchEvent(i uint64) *event.Event {
 
 func benchPlace(b *testing.B) string {
 	b.Helper()
-	parent := *benchDir
-	if parent == "" {
-		parent = "."
+	if *benchDir == "" {
+		return b.TempDir()
 	}
-	dir, err := os.MkdirTemp(parent, ".bench-")
+	dir, err := os.MkdirTemp(*benchDir, "astrid-bench-")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -134,3 +134,31 @@ func TestMachineClock(t *testing.T) {
 		t.Errorf("wall %d, %d, boottime %d, %d", w1, w2, b1, b2)
 	}
 }
+
+// TestStepAtARoll holds that a step of the clock is on record also where a new
+// segment begins, after it was full and after a failed commit.
+func TestStepAtARoll(t *testing.T) {
+	clock := newHandClock()
+	b := &breaker{step: "append"}
+	l := open(t, t.TempDir(), Options{Clock: clock, SegmentEvents: 4, around: b.around})
+	fill(t, l, 3) // with segment.opened: full
+	clock.move(0, 60*second)
+	fill(t, l, 1)
+	b.armed.Store(true)
+	_, err := l.Submit(t.Context(), one(note("in doubt")))
+	wantErr(t, err, ErrFailed)
+	clock.move(0, -90*second)
+	if err := l.Reopen(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, l, 1)
+	var steps []int64
+	for _, e := range checkLedger(t, l) {
+		if b, ok := e.Body.(*event.ClockStepped); ok {
+			steps = append(steps, b.DeltaNano/second)
+		}
+	}
+	if len(steps) != 2 || steps[0] != 60 || steps[1] != -90 {
+		t.Errorf("steps on record: %v, want 60 and -90 seconds", steps)
+	}
+}

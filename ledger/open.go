@@ -162,7 +162,7 @@ func (c *committer) replay(seg *segment.Segment) error {
 		return err
 	}
 	err = decodeAll(seg, c.newest.first, last, func(e *event.Event) error {
-		c.head = e.Header
+		c.passed(e)
 		return c.l.o.Fold.Replay(e)
 	})
 	if err != nil {

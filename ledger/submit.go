@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -27,6 +28,9 @@ import (
 func (l *Ledger) Submit(ctx context.Context, fn func(next Header) ([]*event.Event, error)) (*Commit, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
+	}
+	if fn == nil {
+		return nil, fmt.Errorf("submit of a nil closure: %w", ErrMalformed)
 	}
 	r := newRequest(fn)
 	if err := l.queue.put(r, false); err != nil {

@@ -136,6 +136,12 @@ func submitTogether(l *Ledger, fns ...func(Header) ([]*event.Event, error)) []er
 	return errs
 }
 
+func TestNilClosure(t *testing.T) {
+	l := open(t, t.TempDir(), Options{})
+	_, err := l.Submit(context.Background(), nil)
+	wantErr(t, err, ErrMalformed)
+}
+
 func TestEmptyCommit(t *testing.T) {
 	l := open(t, t.TempDir(), Options{})
 	_, before := l.Bounds()

@@ -1,0 +1,32 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/astrid-os/processledger/ledger/segment"
+)
+
+// checkSpace refuses to write while the disk has less free than the reserve,
+// what the file may grow by, and more bytes besides.
+func (c *committer) checkSpace(more int64) error {
+	if c.l.o.Reserve == 0 {
+		return nil
+	}
+	free, err := c.l.o.freeBytes(c.l.dir)
+	if err != nil {
+		return fmt.Errorf("free space of %s: %w", c.l.dir, err)
+	}
+	if want := c.l.o.Reserve + segment.GrowthStep + more; free < want {
+		return fmt.Errorf("%d bytes free, %d wanted: %w", free, want, ErrNoSpace)
+	}
+	return nil
+}
+
+// noSpace makes an error of a full disk an ErrNoSpace.
+func noSpace(err error) error {
+	if err != nil && isFull(err) {
+		return errors.Join(ErrNoSpace, err)
+	}
+	return err
+}
