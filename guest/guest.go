@@ -2,6 +2,7 @@ package guest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -89,4 +90,17 @@ func describe([]byte) ([]byte, error) {
 	all := slices.Clone(tools)
 	slices.SortFunc(all, func(a, b description) int { return strings.Compare(a.Name, b.Name) })
 	return json.Marshal(map[string]any{"tools": all})
+}
+
+// dispatch runs the handler of an action.
+func dispatch(action string, payload []byte) (returned string, data []byte) {
+	err := errors.New("unknown hook action: " + action)
+	if h := handlers[action]; h != nil {
+		data, err = h(payload)
+	}
+	if err == nil {
+		return "continue", data
+	}
+	data, _ = json.Marshal(map[string]string{"error": err.Error()})
+	return "abort", data
 }

@@ -1,11 +1,6 @@
 package guest
 
-import (
-	"encoding/json"
-	"errors"
-
-	"github.com/astrid-os/processledger/guest/internal/mem"
-)
+import "github.com/astrid-os/processledger/guest/internal/mem"
 
 // hook is how the host calls the capsule. It returns the address of
 // {action string, data option<string>}.
@@ -27,16 +22,3 @@ func hook(action, actionLen, payload, payloadLen uint32) uint32 {
 //
 //go:wasmexport cabi_post_astrid-hook-trigger
 func post(result uint32) { mem.Release(result) }
-
-// dispatch runs the handler of an action.
-func dispatch(action string, payload []byte) (returned string, data []byte) {
-	err := errors.New("unknown hook action: " + action)
-	if h := handlers[action]; h != nil {
-		data, err = h(payload)
-	}
-	if err == nil {
-		return "continue", data
-	}
-	data, _ = json.Marshal(map[string]string{"error": err.Error()})
-	return "abort", data
-}

@@ -65,7 +65,7 @@ func (o *owner) recordAdopted() {
 		return o.bodies(event.ActorHost, &event.ProcessAdopted{Shim: o.child.Shim()}), nil
 	})
 	if err != nil {
-		o.h.log.Error("an adoption could not be recorded", "handle", o.id, "err", err)
+		o.h.log.Error("an adoption could not be recorded", "handle", o.id, "error", err)
 	}
 }
 

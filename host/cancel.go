@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 	"golang.org/x/sys/unix"
@@ -40,7 +41,8 @@ type CancelResult struct {
 // Cancel ends the processes that the request reaches, and the invocations: what
 // they wait for in the host returns cancelled. It blocks until the cancel is
 // durable and the first signals are sent; cancel.finished follows with the last
-// exit. ctx counts until the cancel is recorded.
+// exit. Where ctx ends once the cancel is recorded, or the signals take longer
+// than deliverBound, it returns all the same and they go on.
 func (h *Host) Cancel(ctx context.Context, actor event.Actor, r CancelRequest) (CancelResult, error) {
 	result := CancelResult{ID: newID()}
 	c, err := h.decide(ctx, func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
@@ -57,8 +59,7 @@ func (h *Host) Cancel(ctx context.Context, actor event.Actor, r CancelRequest) (
 	// A crash here leaves an open cancel whose INT was not sent: recovery ends
 	// its handles, and finishes it with the last of them.
 	crashpoint.Here("daemon.cancel.requested")
-	h.softCancel(r)
-	h.deliver(c.Receipts)
+	h.deliver(ctx, c.Receipts)
 	h.told("cancel of %d", len(result.Handles))
 	return result, nil
 }
@@ -94,9 +95,16 @@ func (r *CancelRequest) signal(id ulid.ULID) *event.SignalRequested {
 	return s
 }
 
-// deliver hands the receipts of signals to the owners and waits until the
-// signals are sent, or their processes have ended.
-func (h *Host) deliver(receipts []*ledger.Receipt) {
+// deliverBound is how long deliver waits: as long as host/act waits for a shim
+// that does not answer, and a second for the commit of what became of it.
+const deliverBound = 11 * time.Second
+
+// deliver hands the receipts of signals to the owners and waits until it is
+// recorded that they are sent, or their processes have ended; for deliverBound
+// at most, and not beyond ctx: the signals go on either way.
+func (h *Host) deliver(ctx context.Context, receipts []*ledger.Receipt) {
+	ctx, cancel := context.WithTimeout(ctx, deliverBound)
+	defer cancel()
 	type pending struct {
 		o *owner
 		r *order
@@ -116,12 +124,16 @@ func (h *Host) deliver(receipts []*ledger.Receipt) {
 		select {
 		case <-p.r.done:
 		case <-p.o.gone:
+		case <-h.ctx.Done():
+			return
+		case <-ctx.Done():
+			return
 		}
 	}
 }
 
 // softCancel has the host's functions return cancelled in the invocations that
-// the request names.
+// the request names. A second time changes nothing. The committer calls it.
 func (h *Host) softCancel(r CancelRequest) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -151,3 +151,26 @@ func TestInstanceGoneReleasesItsOwn(t *testing.T) {
 		t.Error("a process of another instance has ended")
 	}
 }
+
+// TestDurableCancelReachesTheCall: no spawn of the call can be decided after
+// its cancel and find the caller still there.
+func TestDurableCancelReachesTheCall(t *testing.T) {
+	w := newWorld(t)
+	soft, i, err := w.host.BeginInvocation(t.Context(), alice, "x", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := newID()
+	scope := event.Scope{Principal: "alice", Actor: operator}
+	w.record(scope, &event.CancelRequested{Cancel: id[:], CallIDs: []string{"call-1"}})
+	if soft.Err() == nil {
+		t.Error("the cancel is durable, and the call goes on")
+	}
+	if _, err := w.host.SpawnBackground(soft, alice, w.script(stays)); CodeOf(err) != Cancelled {
+		t.Errorf("a spawn after it: %v", err)
+	}
+	w.record(scope, &event.CancelFinished{Cancel: id[:]})
+	if err := i.Finish(Finished{Outcome: "cancelled"}); err != nil {
+		t.Error(err)
+	}
+}

@@ -22,6 +22,7 @@ type urgent struct {
 func (o *owner) hurry(want *event.SignalRequested, why error) {
 	o.mu.Lock()
 	o.urgent = append(o.urgent, urgent{*want, why})
+	o.cancelled = o.cancelled || want.Cause == "cancel"
 	o.mu.Unlock()
 	o.poke()
 }
@@ -33,7 +34,7 @@ func (o *owner) carryOutUrgent() {
 	o.urgent = nil
 	o.mu.Unlock()
 	for _, u := range list {
-		if !o.over() && !o.unrecorded.Load() {
+		if !o.over() && !o.closing {
 			o.emergency(&u.want, u.why, nil)
 		}
 	}
@@ -51,7 +52,7 @@ func (o *owner) emergency(want *event.SignalRequested, why error, owed []event.B
 	scope.Actor = hostActor
 	o.h.acted("emergency %s, cause %s", unix.SignalName(unix.Signal(want.Signal)), want.Cause)
 	if _, err := o.h.hands.Emergency(o.child, why, scope, *want); err != nil {
-		o.h.log.Error("a process could not be ended while the ledger cannot commit", "handle", o.id, "err", err)
+		o.h.log.Error("a process could not be ended while the ledger cannot commit", "handle", o.id, "error", err)
 	}
 	o.killLater(want, boottime())
 	o.h.work.Go(o.h.recordLate)
@@ -84,7 +85,7 @@ func (h *Host) recordLate() {
 		return es, nil
 	})
 	if err != nil {
-		h.log.Error("endings carried out in an emergency are not recorded", "intents", len(intents), "err", err)
+		h.log.Error("endings carried out in an emergency are not recorded", "intents", len(intents), "error", err)
 		return
 	}
 	h.hands.Recorded(len(intents))
@@ -152,13 +153,15 @@ func (h *Host) cancelUnrecorded(actor event.Actor, r CancelRequest, why error, r
 	h.mu.Lock()
 	h.lateCancels = append(h.lateCancels, lateCancel{result.ID, actor, r, result.Handles})
 	h.mu.Unlock()
-	h.softCancel(r)
 	for _, id := range result.Handles {
 		if o := h.owner(id); o != nil {
 			o.forbidGo("cancelled")
 			o.hurry(r.signal(result.ID), why)
 		}
 	}
+	// After it: whoever leaves because of the cancel is to find that it ends
+	// the process.
+	h.softCancel(r)
 	h.work.Go(h.recordLate)
 }
 

@@ -18,15 +18,7 @@ func (o *owner) abort(reason, detail string) {
 	if reason == "cancelled" || reason == "caller-gone" {
 		err = errorf(Cancelled, "nothing ran")
 	}
-	if o.child != nil {
-		// Not an act: nothing ran, and what is taken back is what Prepare made.
-		o.h.acted("abandon")
-		if e := o.child.Abandon(); e != nil {
-			o.h.log.Warn("a shim could not be dismissed", "handle", o.id, "err", e)
-		} else {
-			o.takenBack = true
-		}
-	}
+	o.abandon()
 	o.end(outcome{cause: reason, err: err}, &event.SpawnAborted{Reason: reason, Detail: valid(detail)})
 	o.followUp()
 }
@@ -49,7 +41,7 @@ func (o *owner) end(out outcome, bodies ...event.Body) {
 	_, nothingRan := bodies[len(bodies)-1].(*event.SpawnAborted)
 	o.unrecorded.Store(!nothingRan)
 	defer o.unrecorded.Store(false)
-	o.alarms, o.notices = nil, nil // nothing is left to end
+	o.alarms, o.notices, o.closing = nil, nil, true
 	o.h.recordLate()
 	o.mu.Lock()
 	release := o.release
@@ -64,11 +56,12 @@ func (o *owner) end(out outcome, bodies ...event.Body) {
 	if err != nil {
 		// The host closes, or the ledger does not take what happened. Nobody
 		// is told an outcome; recovery finds the shim's files.
-		o.h.log.Error("an outcome could not be recorded", "handle", o.id, "err", err)
+		o.h.log.Error("an outcome could not be recorded", "handle", o.id, "error", err)
 		o.finished = true
 		return
 	}
 	crashpoint.Here("daemon.exit.recorded")
+	o.recorded = len(c.Events) > 0
 	o.outcome = out
 	closeOnce(o.ended) // first: who sees running closed is to see this too
 	closeOnce(o.running)
@@ -146,7 +139,7 @@ func (o *owner) releaseNow(reason string) {
 		return o.bodies(event.ActorHost, &event.HandleReleased{Reason: reason}), nil
 	})
 	if err != nil {
-		o.h.log.Error("a release could not be recorded", "handle", o.id, "err", err)
+		o.h.log.Error("a release could not be recorded", "handle", o.id, "error", err)
 		o.finished = true
 		return
 	}
@@ -171,7 +164,7 @@ func (o *owner) trash(c *ledger.Commit) {
 		<-o.heard
 		o.h.acted("trash")
 		if err := o.h.hands.Trash(r, o.id); err != nil {
-			o.h.log.Warn("a process directory could not be deleted; the next start does it", "handle", o.id, "err", err)
+			o.h.log.Warn("a process directory could not be deleted; the next start does it", "handle", o.id, "error", err)
 		}
 	}
 	crashpoint.Here("daemon.release.trashed")
@@ -184,7 +177,7 @@ func (o *owner) drain() (stdout, stderr []byte) {
 	defer o.drainMu.Unlock()
 	stdout, stderr, err := o.child.DrainLogs()
 	if err != nil {
-		o.h.log.Warn("output could not be read", "handle", o.id, "err", err)
+		o.h.log.Warn("output could not be read", "handle", o.id, "error", err)
 	}
 	return stdout, stderr
 }

@@ -254,3 +254,29 @@ func TestStdinIsAPrelude(t *testing.T) {
 		t.Errorf("empty prelude: %+v, %v", got, err)
 	}
 }
+
+// TestShutdownReleasesAsShutdown: nobody dropped what the daemon ended.
+func TestShutdownReleasesAsShutdown(t *testing.T) {
+	w := newWorld(t)
+	_, r := w.start(alice, stays)
+	w.began(r)
+	ended, _ := w.start(bob, "true")
+	if _, err := ended.Wait(t.Context(), bob, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.host.Shutdown(t.Context(), "a test"); err != nil {
+		t.Fatal(err)
+	}
+	released := 0
+	for _, e := range w.events(1) {
+		if b, ok := e.Body.(*event.HandleReleased); ok {
+			released++
+			if b.Reason != "shutdown" {
+				t.Errorf("released with reason %q", b.Reason)
+			}
+		}
+	}
+	if released != 2 {
+		t.Errorf("%d handles are released, want 2", released)
+	}
+}

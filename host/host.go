@@ -60,6 +60,10 @@ type Options struct {
 	rides time.Duration
 }
 
+// mostPreparing is how many shims are started at a time: far more than the
+// cores of a machine keep busy, and few enough for its memory.
+const mostPreparing = 64
+
 // Host is the process host. It is safe for concurrent use.
 type Host struct {
 	live        *projector.Live
@@ -87,6 +91,9 @@ type Host struct {
 	// lateMu is held while what was done in an emergency is recorded, which
 	// takes as long as the ledger cannot commit.
 	lateMu sync.Mutex
+
+	// preparing holds a token for each shim that is being started.
+	preparing chan struct{}
 
 	// recoverMu is held by one run of the recovery table.
 	recoverMu sync.Mutex
@@ -121,6 +128,7 @@ func New(o Options) (*Host, error) {
 		isolation: o.Isolation, unavailable: o.Unavailable, lookup: o.Lookup, log: o.Log,
 		trace: o.trace, passing: o.passing, rides: o.rides,
 		owners: map[ulid.ULID]*owner{}, invocations: map[*Invocation]struct{}{}, reopened: make(chan struct{}),
+		preparing: make(chan struct{}, mostPreparing),
 	}
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	h.live.OnCommit(h.onCommit)
@@ -128,18 +136,29 @@ func New(o Options) (*Host, error) {
 	return h, nil
 }
 
-// Close ends the Host's own goroutines without ending any process: what runs
-// is left to its shim, as in a crash. It blocks until they are gone. After
-// Shutdown nothing but persistent processes runs any more.
-func (h *Host) Close() {
+// Stop refuses whatever is asked from now on, and has everybody who waits in
+// the Host, for the ledger too, give up. It does not block, and may be called
+// more than once. It ends no process: what runs is left to its shim, as in a
+// crash.
+func (h *Host) Stop() {
 	h.mu.Lock()
 	if h.closing == "" {
 		h.closing = "the daemon is stopping"
 	}
 	h.mu.Unlock()
 	h.stop()
+}
+
+// Close is Stop, and blocks until the Host's own goroutines are gone. Whoever
+// else calls into the Host must have left by then. After Shutdown nothing but
+// persistent processes runs any more.
+func (h *Host) Close() {
+	h.Stop()
 	h.work.Wait()
 }
+
+// stopped is the answer to a call that the Host can no longer finish.
+func (h *Host) stopped() *Error { return errorf(Unknown, "the daemon is stopping") }
 
 // onCommit runs in the committer after each durable batch, before anybody is
 // told: it hands each handle's events to the handle's owner in ledger order.
@@ -158,6 +177,10 @@ func (h *Host) onCommit(es []*event.Event) {
 				o.stopping(b)
 			}
 		case *event.CancelRequested:
+			// Here and not by whoever asked: a spawn of the same call that is
+			// decided after the cancel, which does not name it, finds its
+			// caller gone before it can send go.
+			h.softCancel(CancelRequest{Principal: e.Principal, Capsule: e.Capsule, CallIDs: b.CallIDs, Reason: b.Reason})
 			for _, raw := range b.Handles {
 				if o := h.owner(ulid.ULID(raw)); o != nil {
 					o.forbidGo("cancelled")

@@ -38,7 +38,7 @@ func (h *Host) resumeRecording() {
 	h.recordLate()
 	h.announceReopened()
 	if _, err := h.recover(h.ctx, true); err != nil && h.ctx.Err() == nil {
-		h.log.Error("the handles could not be matched after the ledger was reopened", "err", err)
+		h.log.Error("the handles could not be matched after the ledger was reopened", "error", err)
 	}
 }
 
@@ -52,7 +52,7 @@ func (h *Host) reopen() bool {
 		case h.ctx.Err() != nil, errors.Is(err, ledger.ErrClosed):
 			return false
 		}
-		h.log.Error("the ledger cannot go on yet", "err", err)
+		h.log.Error("the ledger cannot go on yet", "error", err)
 		select {
 		case <-time.After(mendPause):
 		case <-h.ctx.Done():

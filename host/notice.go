@@ -49,7 +49,7 @@ func (o *owner) onFired(b *event.TimerFired) {
 		return []*event.Event{{Scope: scope, Body: b}}, nil
 	})
 	if err != nil {
-		o.h.log.Error("a timer could not be recorded", "handle", o.id, "timer", b.Timer, "err", err)
+		o.h.log.Error("a timer could not be recorded", "handle", o.id, "timer", b.Timer, "error", err)
 		return
 	}
 	if b.Timer == "lifetime" {
@@ -83,7 +83,7 @@ func (o *owner) recordStarted() {
 		return o.bodies(event.ActorHost, o.started), nil
 	})
 	if err != nil {
-		o.h.log.Error("a start could not be recorded", "handle", o.id, "err", err)
+		o.h.log.Error("a start could not be recorded", "handle", o.id, "error", err)
 		return
 	}
 	// A crash here leaves a started process whose caller was not told: it is

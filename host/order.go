@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -72,26 +73,54 @@ func (o *owner) nextOrder() *order {
 	return r
 }
 
+// takeOut takes an order out of the queue, wherever it stands, and tells
+// whether it was there.
+func (o *owner) takeOut(r *order) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	i := slices.Index(o.queue, r)
+	if i < 0 {
+		return false
+	}
+	o.queue = slices.Delete(o.queue, i, i+1)
+	return true
+}
+
 // carryOut sends the signals whose turn it is and records what became of them,
 // all in one commit.
 func (o *owner) carryOut() {
-	var sent []*order
-	for r := o.nextOrder(); r != nil; r = o.nextOrder() {
-		o.send(r)
-		sent = append(sent, r)
-	}
-	if len(sent) == 0 {
+	o.sendOrders()
+	if len(o.sent) == 0 {
 		return
 	}
 	// A crash here leaves signals that may have arrived and are requested
 	// only: recovery never sends them again, their delivery is unknown.
 	crashpoint.Here("daemon.signal.sent")
 	o.h.at("signal-sent")
-	o.recordSent()
-	for _, r := range sent {
+	if err := o.recordSent(); err != nil {
+		// The host closes: nobody is told what is not recorded.
+		o.h.log.Error("what became of signals could not be recorded", "handle", o.id, "error", err)
+		return
+	}
+	o.tellSent()
+	crashpoint.Here("daemon.signal.recorded")
+}
+
+// sendOrders sends the signals whose turn it is.
+func (o *owner) sendOrders() {
+	for r := o.nextOrder(); r != nil; r = o.nextOrder() {
+		o.send(r)
+		o.sent = append(o.sent, r)
+	}
+}
+
+// tellSent tells those who asked for signals that it is recorded what became
+// of them.
+func (o *owner) tellSent() {
+	for _, r := range o.sent {
 		close(r.done)
 	}
-	crashpoint.Here("daemon.signal.recorded")
+	o.sent = nil
 }
 
 // send is the act. What is ordered after it, if the process does not heed it,
@@ -153,7 +182,7 @@ func (o *owner) signalSelf(actor event.ActorKind, sig unix.Signal, cause string,
 	case unavailable(err):
 		o.emergency(want, err, before)
 	case err != nil:
-		o.h.log.Error("a signal could not be requested", "handle", o.id, "cause", cause, "err", err)
+		o.h.log.Error("a signal could not be requested", "handle", o.id, "cause", cause, "error", err)
 	case len(c.Receipts) > 0:
 		crashpoint.Here("daemon.signal.requested")
 		o.handIn(c.Receipts[len(c.Receipts)-1])
@@ -175,7 +204,7 @@ func (o *owner) bodies(actor event.ActorKind, bodies ...event.Body) []*event.Eve
 }
 
 // recordSent records what became of the signals in acted.
-func (o *owner) recordSent() {
+func (o *owner) recordSent() error {
 	_, err := o.record(func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
 		h, ok := tip.Handle(o.id)
 		if !ok {
@@ -186,6 +215,7 @@ func (o *owner) recordSent() {
 	if err == nil {
 		clear(o.acted)
 	}
+	return err
 }
 
 // sentBodies are a signal.sent for each signal of the handle whose fate is
@@ -230,8 +260,12 @@ func (o *owner) signal(ctx context.Context, actor event.Actor, want *event.Signa
 	case <-r.done:
 		return r.delivered, nil
 	case <-o.gone:
-		return false, nil
+	case <-o.h.ctx.Done():
 	}
+	if o.h.ctx.Err() != nil && !o.over() {
+		return false, o.h.stopped() // sent or not: nothing says so yet
+	}
+	return false, nil
 }
 
 // errEnded leaves a closure where the process has ended in the meantime.

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -15,24 +16,17 @@ import (
 // killFound ends a shim that is silent, by identity, for a handle that lives in
 // the ledger.
 func (r *recovery) killFound(o *owner, f act.Found) {
-	want := &event.SignalRequested{Signal: uint32(unix.SIGKILL), Target: event.TargetTree, Cause: "owner-lost"}
-	c, err := r.h.record(func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
-		if h, ok := tip.Handle(o.id); !ok || !h.Phase.Live() {
-			return nil, nil
-		}
-		return o.bodies(event.ActorHost, want), nil
-	})
-	if err != nil || len(c.Receipts) == 0 {
+	receipt := r.requestKill(o)
+	if receipt == nil {
 		return
 	}
 	crashpoint.Here("recovery.kill.requested")
-	o.handIn(c.Receipts[0])
-	order := o.nextOrder()
-	if order == nil {
+	order := o.handIn(receipt)
+	if order == nil || !o.takeOut(order) {
 		return
 	}
 	r.h.acted("kill by identity")
-	if err := r.h.hands.Kill(c.Receipts[0], f); err != nil {
+	if err := r.h.hands.Kill(receipt, f); err != nil {
 		order.detail = err.Error()
 	} else {
 		order.delivered = true
@@ -41,11 +35,40 @@ func (r *recovery) killFound(o *owner, f act.Found) {
 	close(order.done)
 }
 
+// requestKill records the KILL that killFound sends; nil if the handle has
+// ended, or the host closes.
+func (r *recovery) requestKill(o *owner) *ledger.Receipt {
+	want := &event.SignalRequested{Signal: uint32(unix.SIGKILL), Target: event.TargetTree, Cause: "owner-lost"}
+	for {
+		c, err := r.h.record(func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
+			if h, ok := tip.Handle(o.id); !ok || !h.Phase.Live() {
+				return nil, nil
+			}
+			return o.bodies(event.ActorHost, want), nil
+		})
+		switch {
+		case err != nil, len(c.Events) == 0:
+			return nil
+		case len(c.Receipts) > 0:
+			return c.Receipts[0]
+		}
+		// It stands there from a commit that failed, and nobody has the
+		// receipt: it will be recorded as not sent, and is asked for anew.
+		seq := c.Events[0].Seq
+		o.acted[seq] = &order{seq: seq, detail: "its commit failed"}
+	}
+}
+
 // orphan ends what no handle of the ledger stands behind: a spawn that was
 // prepared and never decided, or the directory of a handle that is released.
 func (r *recovery) orphan(ctx context.Context, f act.Found) error {
-	if !f.Go {
-		f = r.awaitDead(ctx, f) // a shim without go leaves by itself
+	patience := leaveBound // a shim without go leaves by itself
+	if f.Go {
+		patience = 0
+	}
+	f, there := r.awaitDead(ctx, f, patience)
+	if !there {
+		return nil // whoever had it was about to delete it
 	}
 	counted := !f.Dead
 	if !f.Dead {
@@ -62,7 +85,7 @@ func (r *recovery) orphan(ctx context.Context, f act.Found) error {
 	crashpoint.Here("recovery.orphan.recorded")
 	r.h.acted("trash")
 	if err := r.h.hands.Trash(receipt, f.ID); err != nil {
-		r.h.log.Warn("a process directory could not be deleted; the next start tries again", "handle", f.ID, "err", err)
+		r.h.log.Warn("a process directory could not be deleted; the next start tries again", "handle", f.ID, "error", err)
 	}
 	if !counted {
 		r.count(&r.n.Orphans)
@@ -74,7 +97,7 @@ func (r *recovery) orphan(ctx context.Context, f act.Found) error {
 func (r *recovery) endShim(ctx context.Context, f act.Found, reason string) act.Found {
 	receipt, err := r.orphanEnded(f, &f.Shim, reason)
 	if err != nil {
-		r.h.log.Error("an orphan could not be recorded", "handle", f.ID, "err", err)
+		r.h.log.Error("an orphan could not be recorded", "handle", f.ID, "error", err)
 		return f
 	}
 	// A crash here leaves the shim; the next start ends it again.
@@ -82,19 +105,48 @@ func (r *recovery) endShim(ctx context.Context, f act.Found, reason string) act.
 	r.count(&r.n.Orphans)
 	r.h.acted("kill by identity")
 	if err := r.h.hands.Kill(receipt, f); err != nil {
-		r.h.log.Error("an orphan could not be ended", "handle", f.ID, "err", err)
+		r.h.log.Error("an orphan could not be ended", "handle", f.ID, "error", err)
 		return f
 	}
-	return r.awaitDead(ctx, f)
+	f, _ = r.awaitDead(ctx, f, leaveBound)
+	return f
 }
 
+// stray deletes something in processes/ that has no handle's name: only the
+// host writes there, so it is a leftover of nobody.
+func (r *recovery) stray(name string) error {
+	if !utf8.ValidString(name) {
+		r.h.log.Warn("something in processes/ has a name that no event can hold; delete it by hand", "name", name)
+		return nil
+	}
+	receipt, err := r.orphanEnded(act.Found{Name: name}, nil, "no process directory: its name is no handle's")
+	if err != nil {
+		return err
+	}
+	// A crash here leaves it; the next start ends it again.
+	crashpoint.Here("recovery.orphan.recorded")
+	r.h.acted("trash")
+	if err := r.h.hands.TrashStray(receipt, name); err != nil {
+		r.h.log.Warn("a stray could not be deleted; the next start tries again", "name", name, "error", err)
+	}
+	r.count(&r.n.Orphans)
+	return nil
+}
+
+// orphanEnded records that what f says has no business. Where that stands in
+// the ledger from a commit that failed, nobody has the receipt: as after a
+// crash, it is recorded once more.
 func (r *recovery) orphanEnded(f act.Found, shim *event.Identity, reason string) (*ledger.Receipt, error) {
 	body := &event.OrphanEnded{Directory: f.Name, Shim: shim, Reason: reason}
-	c, err := r.h.record(func(*projector.State, ledger.Header) ([]*event.Event, error) {
-		return []*event.Event{{Scope: event.Scope{Handle: f.ID, Actor: hostActor}, Body: body}}, nil
-	})
-	if err != nil {
-		return nil, err
+	for {
+		c, err := r.h.record(func(*projector.State, ledger.Header) ([]*event.Event, error) {
+			return []*event.Event{{Scope: event.Scope{Handle: f.ID, Actor: hostActor}, Body: body}}, nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		if len(c.Receipts) > 0 {
+			return c.Receipts[0], nil
+		}
 	}
-	return c.Receipts[0], nil
 }

@@ -52,12 +52,17 @@ type owner struct {
 	release string   // why to release once ended; empty: somebody holds the handle
 	grace   int64    // of the newest stop, ns
 
+	cancelled bool // by a cancel that is not recorded yet
+
 	// What follows belongs to the owner's goroutine.
 	child     *act.Child
 	notices   <-chan act.Notice
 	alarms    []alarm
 	started   *event.ProcessStarted // what the shim told, recorded or not
 	acted     map[uint64]*order     // signals sent whose signal.sent is not recorded yet, by seq
+	sent      []*order              // signals sent whose requesters are not told yet
+	recorded  bool                  // the commit of the outcome had events: nobody was faster
+	closing   bool                  // end has begun: nothing is left to be sent a signal
 	killed    bool                  // the wanted KILL was ordered
 	finished  bool                  // released
 	takenBack bool                  // the directory went with an abandoned child
@@ -122,7 +127,7 @@ func (o *owner) run(ctx context.Context, decided *ledger.Receipt, ready <-chan p
 	crashpoint.Here("daemon.spawn.go")
 	o.h.at("after-go")
 	if err != nil {
-		o.h.log.Warn("go was not taken", "handle", o.id, "err", err)
+		o.h.log.Warn("go was not taken", "handle", o.id, "error", err)
 	}
 	o.loop()
 }
@@ -169,7 +174,8 @@ func (o *owner) loop() {
 }
 
 // record is Host.record for the owner's goroutine. While the ledger cannot
-// commit, a process that still runs can be ended all the same.
+// commit, signals that it holds are sent, and a process that still runs can be
+// ended all the same.
 func (o *owner) record(fn func(*projector.State, ledger.Header) ([]*event.Event, error)) (*ledger.Commit, error) {
 	return o.h.recordMeanwhile(fn, func(retry <-chan time.Time, again <-chan struct{}) {
 		timer := o.nextAlarm()
@@ -179,6 +185,11 @@ func (o *owner) record(fn func(*projector.State, ledger.Header) ([]*event.Event,
 		case <-retry:
 		case <-o.h.ctx.Done():
 		case <-o.wake:
+			if !o.closing {
+				// Their receipts are there, so they are durable. What became
+				// of them is recorded by whoever comes next.
+				o.sendOrders()
+			}
 			o.carryOutUrgent()
 			o.followUp()
 		case <-timer.C:
@@ -198,7 +209,7 @@ func (o *owner) followUp() {
 		}
 		return
 	}
-	if kill != "" && !o.killed && !o.unrecorded.Load() {
+	if kill != "" && !o.killed && !o.closing {
 		o.killed = true
 		o.orderKill(kill)
 	}
@@ -264,6 +275,9 @@ func (o *owner) finish() {
 	for _, r := range queue {
 		r.settle(false, "the process has ended")
 	}
+	if o.over() {
+		o.tellSent()
+	}
 	o.letChildGo()
 	closeOnce(o.gone)
 }
@@ -277,7 +291,7 @@ func (o *owner) letChildGo() {
 	o.drainMu.Lock()
 	defer o.drainMu.Unlock()
 	if err := o.child.Close(); err != nil {
-		o.h.log.Warn("a shim could not be let go", "handle", o.id, "err", err)
+		o.h.log.Warn("a shim could not be let go", "handle", o.id, "error", err)
 	}
 }
 

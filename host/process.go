@@ -79,6 +79,7 @@ func (o *owner) wait(ctx context.Context, timeout *time.Duration) (event.Exit, e
 		select {
 		case <-o.ended:
 		case <-o.gone:
+		case <-o.h.ctx.Done():
 		case <-late:
 			return event.Exit{}, errorf(WaitTimeout, "it still runs")
 		case <-ctx.Done():
@@ -86,7 +87,7 @@ func (o *owner) wait(ctx context.Context, timeout *time.Duration) (event.Exit, e
 		}
 	}
 	if !o.over() {
-		return event.Exit{}, errorf(Unknown, "the daemon is stopping")
+		return event.Exit{}, o.h.stopped()
 	}
 	if o.outcome.exit == nil {
 		return event.Exit{}, o.outcome.err

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/oklog/ulid/v2"
+
 	"github.com/astrid-os/processledger/ledger"
 	"github.com/astrid-os/processledger/ledger/event"
 	"github.com/astrid-os/processledger/projector"
@@ -22,10 +24,10 @@ func (h *Host) decide(ctx context.Context, fn func(*projector.State, ledger.Head
 }
 
 // record commits what fn returns, however long the ledger cannot: it is for
-// what has happened, which no failure may unmake. After a commit whose outcome
-// is unknown fn runs again on the reopened ledger, so it must return nothing
-// where its events stand there already. The error is that of a host or ledger
-// that was closed, or a transition that is a bug.
+// what has happened, which no failure may unmake. Where a commit failed and its
+// events are in the reopened ledger all the same, they are not appended again:
+// the Commit then holds them without receipts, which nobody has. The error is
+// that of a host or ledger that was closed, or a transition that is a bug.
 func (h *Host) record(fn func(*projector.State, ledger.Header) ([]*event.Event, error)) (*ledger.Commit, error) {
 	return h.recordMeanwhile(fn, func(retry <-chan time.Time, again <-chan struct{}) {
 		select {
@@ -41,16 +43,63 @@ func (h *Host) record(fn func(*projector.State, ledger.Header) ([]*event.Event, 
 func (h *Host) recordMeanwhile(fn func(*projector.State, ledger.Header) ([]*event.Event, error),
 	wait func(retry <-chan time.Time, again <-chan struct{})) (*ledger.Commit, error) {
 	const most = time.Second // between attempts on a full disk
+	var doubt attempt
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, most) {
 		again := h.reopenedSoon()
-		c, err := h.decide(h.ctx, fn)
-		if !unavailable(err) || h.ctx.Err() != nil {
-			return c, err
+		if c := h.persisted(&doubt); c != nil {
+			return c, nil
+		}
+		if doubt.events == 0 || h.ctx.Err() != nil {
+			c, err := h.decide(h.ctx, func(tip *projector.State, next ledger.Header) ([]*event.Event, error) {
+				es, err := fn(tip, next)
+				doubt = attempt{next.Seq, next.ID, len(es)}
+				return es, err
+			})
+			if !unavailable(err) || h.ctx.Err() != nil {
+				return c, err
+			}
+			if !errors.Is(err, ledger.ErrFailed) {
+				doubt = attempt{} // nothing was written
+			}
 		}
 		retry := time.NewTimer(pause)
 		wait(retry.C, again)
 		retry.Stop()
 	}
+}
+
+// attempt is where the events of a commit went, if they went anywhere.
+type attempt struct {
+	seq    uint64
+	id     ulid.ULID
+	events int
+}
+
+// persisted returns the events of an attempt whose commit failed, if they are
+// in the reopened ledger: no other event ever gets the id. It is nil if they
+// are not, or while the ledger has not been reopened; the attempt is forgotten
+// once it is decided.
+func (h *Host) persisted(a *attempt) *ledger.Commit {
+	l := h.live.Ledger()
+	select {
+	case <-l.Failed():
+		return nil
+	default:
+	}
+	tried := *a
+	*a = attempt{}
+	c := &ledger.Commit{}
+	for i := range tried.events {
+		e, err := l.Get(h.ctx, tried.seq+uint64(i))
+		if err != nil || i == 0 && e.ID != tried.id {
+			return nil
+		}
+		c.Events = append(c.Events, e)
+	}
+	if tried.events == 0 {
+		return nil
+	}
+	return c
 }
 
 // unavailable tells the errors after which the same request may succeed later.

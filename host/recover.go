@@ -26,8 +26,8 @@ const (
 	// After it the start goes on, and the process's owner with it.
 	settleBound = 5 * time.Second
 
-	// lookAgain is the pause between two looks at a directory.
-	lookAgain = 5 * time.Millisecond
+	// lookPause is the pause between two looks at a directory.
+	lookPause = 5 * time.Millisecond
 
 	// atOnce is how many handles are settled side by side: enough for their
 	// commits to share transactions.
@@ -51,6 +51,8 @@ type recovery struct {
 	// inProcess is true after a failed commit: what has an owner is being
 	// looked after already.
 	inProcess bool
+
+	strays []string // names in processes/ that are no handle's
 
 	mu sync.Mutex // held for an increment
 	n  event.RecoveryFinished
@@ -83,35 +85,47 @@ func (h *Host) recover(ctx context.Context, inProcess bool) (event.RecoveryFinis
 	return r.n, nil
 }
 
-// look reads both sides. In process, what has an owner is left out.
+// look reads both sides. In process, what has an owner is left out, and so is
+// what had one just before: that owner may release it between our two looks.
 func (r *recovery) look() (handles []*projector.Handle, found map[ulid.ULID]*act.Found, err error) {
+	owned := map[ulid.ULID]bool{}
+	r.addOwned(owned)
 	list, err := r.h.hands.Scan()
 	if err != nil {
 		return nil, nil, fmt.Errorf("recovery: %w", err)
+	}
+	r.addOwned(owned)
+	for _, handle := range r.h.live.Snapshot().Handles() {
+		if !owned[handle.ID] {
+			handles = append(handles, handle)
+		}
 	}
 	found = map[ulid.ULID]*act.Found{}
 	for i := range list {
 		switch f := &list[i]; {
 		case f.ID == (ulid.ULID{}):
-			r.h.log.Warn("something in processes/ is no process directory; it is left alone", "name", f.Name)
-		case !r.owned(f.ID):
+			r.strays = append(r.strays, f.Name)
+		case !owned[f.ID]:
 			found[f.ID] = f
-		}
-	}
-	for _, handle := range r.h.live.Snapshot().Handles() {
-		if !r.owned(handle.ID) {
-			handles = append(handles, handle)
 		}
 	}
 	return handles, found, nil
 }
 
-func (r *recovery) owned(id ulid.ULID) bool { return r.inProcess && r.h.owner(id) != nil }
+// addOwned adds what is being looked after already: in process only.
+func (r *recovery) addOwned(owned map[ulid.ULID]bool) {
+	if !r.inProcess {
+		return
+	}
+	for _, o := range r.h.ownersOf(func(*owner) bool { return true }) {
+		owned[o.id] = true
+	}
+}
 
 // start records that the matching begins, and learns from the commit which
 // boot this is.
 func (r *recovery) start(handles []*projector.Handle, found map[ulid.ULID]*act.Found) error {
-	body := &event.RecoveryStarted{Directories: uint32(len(found))}
+	body := &event.RecoveryStarted{Directories: uint32(len(found) + len(r.strays))}
 	for _, handle := range handles {
 		if handle.Phase.Live() {
 			body.Handles++
@@ -141,6 +155,9 @@ func (r *recovery) settleAll(ctx context.Context, handles []*projector.Handle, f
 	}
 	for _, f := range found {
 		g.Go(func() error { return r.orphan(ctx, *f) })
+	}
+	for _, name := range r.strays {
+		g.Go(func() error { return r.stray(name) })
 	}
 	if err := g.Wait(); err != nil {
 		return err
@@ -194,6 +211,13 @@ func (r *recovery) finish() error {
 		return []*event.Event{{Scope: event.Scope{Actor: hostActor}, Body: &body}}, nil
 	})
 	return err
+}
+
+// countEnd counts an outcome, if it was this run that recorded it.
+func (r *recovery) countEnd(o *owner, figure *uint32) {
+	if o.recorded {
+		r.count(figure)
+	}
 }
 
 // count adds one to a figure of the result.

@@ -302,8 +302,8 @@ func (w *world) recovered(name string) {
 	if _, err := os.Stat(filepath.Join(w.witness, "hit")); err == nil {
 		w.t.Error("a signal was sent again")
 	}
-	if err := os.Remove(filepath.Join(w.data, "processes", "README")); err != nil && !errors.Is(err, os.ErrNotExist) {
-		w.t.Error(err)
+	if _, err := os.Stat(filepath.Join(w.data, "processes", "README")); !errors.Is(err, os.ErrNotExist) {
+		w.t.Errorf("a stray is still there: %v", err)
 	}
 	w.check()
 	w.abandon()
@@ -360,4 +360,75 @@ func gist(b event.Body) string {
 		return " " + b.Timer
 	}
 	return ""
+}
+
+// TestNoDirectoryIsNoProofOfDeath has the directory of a living process be
+// away while the daemon starts, and then be there and not to be looked at: it
+// stays counted until it can be taken in.
+func TestNoDirectoryIsNoProofOfDeath(t *testing.T) {
+	w := newWorld(t)
+	p, r := w.start(alice, stays)
+	w.began(r)
+	w.abandon()
+	dir, away := filepath.Join(w.data, "processes", p.ID().String()), filepath.Join(w.data, "away")
+	if err := os.Rename(dir, away); err != nil {
+		t.Fatal(err)
+	}
+	w.open()
+	counted := func(when string) {
+		t.Helper()
+		h, ok := w.live.Snapshot().Handle(p.ID())
+		if !ok || h.Phase != projector.PhaseStarted {
+			t.Fatalf("%s: a living process is not counted any more", when)
+		}
+	}
+	counted("without its directory")
+	if err := os.Symlink(away, dir); err != nil { // no directory, but something
+		t.Fatal(err)
+	}
+	rec := &recovery{h: w.host}
+	before := &act.Found{ID: p.ID()}
+	if f, err := rec.lookAgain(p.ID(), before); err == nil || f != before {
+		t.Errorf("a look that fails: %v, %v; want what was seen before, and the error", f, err)
+	}
+	counted("with a directory that cannot be looked at")
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(away, dir); err != nil {
+		t.Fatal(err)
+	}
+	w.until("it is taken in and ended", func() bool { return w.live.Snapshot().HeldAll().Total() == 0 })
+}
+
+// TestRecoveryBesideOwnersThatFinish matches what it saw of a handle and of a
+// directory that their owner has released meanwhile: nothing is recorded or
+// counted.
+func TestRecoveryBesideOwnersThatFinish(t *testing.T) {
+	w := newWorld(t)
+	p, r := w.start(alice, stays)
+	w.began(r)
+	rec := &recovery{h: w.host, inProcess: true}
+	if handles, found, err := rec.look(); err != nil || len(handles)+len(found) != 0 {
+		t.Errorf("%d handles and %d directories of owners were looked at, %v", len(handles), len(found), err)
+	}
+	handle, _ := w.live.Snapshot().Handle(p.ID())
+	f := w.only()
+	rec.boot = handle.Decided.BootID
+	if err := p.Drop(t.Context(), alice); err != nil {
+		t.Fatal(err)
+	}
+	before := w.live.Snapshot().Seq()
+	if err := rec.settle(t.Context(), rec.take(handle), handle, nil, leaveBound); err != nil {
+		t.Error(err)
+	}
+	if err := rec.orphan(t.Context(), f); err != nil {
+		t.Error(err)
+	}
+	if after := w.live.Snapshot().Seq(); after != before {
+		t.Errorf("%d events were recorded", after-before)
+	}
+	if fmt.Sprint(rec.n) != fmt.Sprint(event.RecoveryFinished{}) {
+		t.Errorf("counted: %+v", rec.n)
+	}
 }

@@ -2,7 +2,9 @@ package host
 
 import (
 	"context"
+	"errors"
 	"math"
+	"os"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -20,8 +22,12 @@ const forever = time.Duration(math.MaxInt64)
 // proven dead then, it stays counted and is watched in the background.
 func (r *recovery) settle(ctx context.Context, o *owner, handle *projector.Handle, f *act.Found, bound time.Duration) error {
 	w := waiter{bound: bound, began: time.Now()}
+	var unseen error // why the last look saw nothing; f is what was seen before
 	for killed := false; ; {
 		step := match(handle, f, handle.Decided.BootID == r.boot)
+		if unseen != nil || !r.proven(handle, f, step) {
+			step = rowUnproven
+		}
 		switch step {
 		case rowWait, rowUnproven:
 		case rowAdopt:
@@ -30,7 +36,7 @@ func (r *recovery) settle(ctx context.Context, o *owner, handle *projector.Handl
 				r.adopt(ctx, o, handle, child)
 				return nil
 			}
-			r.h.log.Warn("a living shim did not answer", "handle", o.id, "err", err)
+			r.h.log.Warn("a living shim did not answer", "handle", o.id, "error", err)
 		default:
 			r.carryOut(ctx, o, handle, f, step)
 			return nil
@@ -50,8 +56,14 @@ func (r *recovery) settle(ctx context.Context, o *owner, handle *projector.Handl
 			r.h.unregister(o)
 			return err
 		}
-		f = r.lookAt(o.id)
+		f, unseen = r.lookAgain(o.id, f)
 	}
+}
+
+// proven tells whether it is safe to call the process lost although it has no
+// directory: somebody may have deleted that under a living shim.
+func (r *recovery) proven(handle *projector.Handle, f *act.Found, step row) bool {
+	return step != rowShimDead || f != nil || r.h.hands.Gone(handle.Shim) && r.h.hands.Gone(handle.Program)
 }
 
 // takeIn connects to a living shim, which answers at once if it ever does.
@@ -71,7 +83,7 @@ type waiter struct {
 func (w *waiter) over() bool { return time.Since(w.began) > w.bound }
 
 func (w *waiter) pause(ctx context.Context) error {
-	w.next = min(max(w.next*2, lookAgain), time.Second)
+	w.next = min(max(w.next*2, lookPause), time.Second)
 	select {
 	case <-time.After(w.next):
 		return nil
@@ -80,13 +92,19 @@ func (w *waiter) pause(ctx context.Context) error {
 	}
 }
 
-// lookAt looks again; nil if there is no directory.
-func (r *recovery) lookAt(id ulid.ULID) *act.Found {
+// lookAgain looks again; nil says that there is no directory. A directory that
+// cannot be looked at, as with no descriptors left, is no proof of anything:
+// then it returns what was seen before, and why.
+func (r *recovery) lookAgain(id ulid.ULID, before *act.Found) (*act.Found, error) {
 	f, err := r.h.hands.Look(id)
-	if err != nil {
-		return nil
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		r.h.log.Warn("a process directory could not be looked at", "handle", id, "error", err)
+		return before, err
 	}
-	return &f
+	return &f, nil
 }
 
 // carryOut does what the row says for a handle that no process stands behind
@@ -103,10 +121,10 @@ func (r *recovery) carryOut(ctx context.Context, o *owner, handle *projector.Han
 			reason = "commit-failed"
 		}
 		o.abort(reason, "go was not sent")
-		r.count(&r.n.Aborted)
+		r.countEnd(o, &r.n.Aborted)
 	case rowFail:
 		o.onFailed(f.Failed)
-		r.count(&r.n.Failed)
+		r.countEnd(o, &r.n.Failed)
 	case rowExit:
 		r.exited(ctx, o, *f)
 	case rowShimDead:
@@ -125,31 +143,34 @@ func (r *recovery) carryOut(ctx context.Context, o *owner, handle *projector.Han
 
 func (r *recovery) lose(o *owner, reason, detail string) {
 	o.lose(&event.ProcessLost{Reason: reason, Detail: detail})
-	r.count(&r.n.Lost)
+	r.countEnd(o, &r.n.Lost)
 }
 
 // exited takes in an exit record that was written while no daemon looked. The
 // shim that wrote it may still be on its way out.
 func (r *recovery) exited(ctx context.Context, o *owner, f act.Found) {
-	f = r.awaitDead(ctx, f)
+	f, _ = r.awaitDead(ctx, f, leaveBound)
 	if o.started == nil {
 		// The record of the start is missing (it could not be written), but
 		// that of the exit proves that there was one.
 		o.started = &event.ProcessStarted{Shim: f.Shim, Isolation: f.Isolation}
 	}
 	o.onExited(f.Exit)
-	r.count(&r.n.Exited)
+	r.countEnd(o, &r.n.Exited)
 }
 
-// awaitDead looks until the shim has left, for a bounded time.
-func (r *recovery) awaitDead(ctx context.Context, f act.Found) act.Found {
-	w := waiter{bound: leaveBound, began: time.Now()}
-	for !f.Dead && !w.over() && w.pause(ctx) == nil {
-		if again := r.lookAt(f.ID); again != nil {
-			f = *again
+// awaitDead looks until the shim has left, for bound at most. there is false
+// if the directory is gone.
+func (r *recovery) awaitDead(ctx context.Context, f act.Found, bound time.Duration) (last act.Found, there bool) {
+	for w := (waiter{bound: bound, began: time.Now()}); ; {
+		again, err := r.lookAgain(f.ID, &f)
+		if err == nil && again == nil {
+			return f, false
+		}
+		if f = *again; f.Dead || w.over() || w.pause(ctx) != nil {
+			return f, true
 		}
 	}
-	return f
 }
 
 // releaseEnded releases a handle that had ended before; nobody can hold an

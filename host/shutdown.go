@@ -49,12 +49,12 @@ func (h *Host) stopAll(ctx context.Context) (ended uint32) {
 	owners := h.ownersOf(func(o *owner) bool { return projector.Ephemeral(o.tier) })
 	for _, o := range owners {
 		o.forbidGo("shutdown")
-		o.letGo("dropped", "")
+		o.letGo("shutdown", "")
 		if !o.over() {
 			ended++
 		}
 	}
-	h.stopGently(owners)
+	h.stopGently(ctx, owners)
 	crashpoint.Here("daemon.shutdown.requested")
 	for _, o := range owners {
 		select {
@@ -62,7 +62,7 @@ func (h *Host) stopAll(ctx context.Context) (ended uint32) {
 			continue
 		case <-ctx.Done():
 		}
-		o.letGo("dropped", "shutdown")
+		o.letGo("shutdown", "shutdown")
 	}
 	h.awaitEnd(owners)
 	return ended
@@ -89,7 +89,7 @@ func (h *Host) awaitEnd(owners []*owner) {
 // stopGently records a stop and its TERM for every process that runs, all in
 // one commit, and has them carried out. The KILL after the grace is set up by
 // the TERM.
-func (h *Host) stopGently(owners []*owner) {
+func (h *Host) stopGently(ctx context.Context, owners []*owner) {
 	c, err := h.decide(h.ctx, func(tip *projector.State, _ ledger.Header) (es []*event.Event, _ error) {
 		for _, o := range owners {
 			if handle, ok := tip.Handle(o.id); ok && handle.Phase.Live() {
@@ -101,12 +101,12 @@ func (h *Host) stopGently(owners []*owner) {
 		return es, nil
 	})
 	if err == nil {
-		h.deliver(c.Receipts)
+		h.deliver(ctx, c.Receipts)
 		return
 	}
-	h.log.Error("the ledger cannot record the stop; programs are ended all the same", "err", err)
+	h.log.Error("the ledger cannot record the stop; programs are ended all the same", "error", err)
 	for _, o := range owners {
-		o.letGo("dropped", "shutdown") // by way of the owner's emergency
+		o.letGo("shutdown", "shutdown") // by way of the owner's emergency
 	}
 }
 

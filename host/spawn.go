@@ -54,6 +54,9 @@ func (h *Host) SpawnBackground(ctx context.Context, c Caller, r Request) (*Proce
 // spawn takes a request to its decision and, if that grants it, hands it to an
 // owner.
 func (h *Host) spawn(ctx context.Context, c Caller, r *Request, tier event.Tier) (*owner, error) {
+	if err := h.hopeless(ctx); err != nil {
+		return nil, answer(err)
+	}
 	p := h.plan(c, r, tier)
 	o := h.newOwner(p.id, p.scope, tier, p.orders)
 	if p.refusal == nil {
@@ -65,13 +68,16 @@ func (h *Host) spawn(ctx context.Context, c Caller, r *Request, tier event.Tier)
 	commit, err := h.decide(ctx, p.decide)
 	switch {
 	case errors.Is(err, ledger.ErrFailed) && p.refusal == nil:
-		h.work.Go(func() { o.runUndecided(ready) })
+		o.takeBack(ready)
+		h.work.Go(o.runUndecided)
 		return nil, answer(err)
 	case err != nil:
-		h.forget(o, ready)
+		h.unregister(o)
+		o.takeBack(ready)
 		return nil, answer(err)
 	case refused(commit):
-		h.forget(o, ready)
+		h.unregister(o)
+		o.takeBack(ready)
 		// The refusal is durable: only now is it told.
 		d := commit.Events[1].Body.(*event.SpawnDecided)
 		return nil, &Error{Code: codeNamed(d.Code), Detail: d.Detail}
@@ -84,6 +90,18 @@ func (h *Host) spawn(ctx context.Context, c Caller, r *Request, tier event.Tier)
 	}
 	h.work.Go(func() { o.run(ctx, commit.Receipts[1], ready) })
 	return o, nil
+}
+
+// hopeless says why a spawn cannot be decided, whatever it is: its caller has
+// left, or the ledger cannot commit. Nothing is begun for it: a guest that goes
+// on asking is not to keep the machine busy with shims that are taken back.
+func (h *Host) hopeless(ctx context.Context) error {
+	select {
+	case <-h.live.Ledger().Failed():
+		return ledger.ErrFailed
+	default:
+		return ctx.Err()
+	}
 }
 
 func refused(c *ledger.Commit) bool {
@@ -109,6 +127,13 @@ func (h *Host) prepareEarly(p *plan) <-chan prepared {
 func (h *Host) prepare(p *plan) <-chan prepared {
 	ready := make(chan prepared, 1)
 	h.work.Go(func() {
+		select {
+		case h.preparing <- struct{}{}:
+			defer func() { <-h.preparing }()
+		case <-h.ctx.Done():
+			ready <- prepared{nil, h.ctx.Err()}
+			return
+		}
 		child, err := h.hands.Prepare(h.ctx, p.spec)
 		// A crash here leaves a shim without go, which leaves by itself, and a
 		// decision that is durable or not: recovery aborts it, or deletes a
@@ -122,28 +147,35 @@ func (h *Host) prepare(p *plan) <-chan prepared {
 // runUndecided is for a decision whose commit failed: nobody knows whether it
 // is in the ledger, and the caller was told that it is not. If the reopened
 // ledger holds it, the spawn is aborted.
-func (o *owner) runUndecided(ready <-chan prepared) {
+func (o *owner) runUndecided() {
 	defer o.finish()
 	closeOnce(o.heard)
-	if ready != nil {
-		o.child = (<-ready).child
-	}
 	o.abort("commit-failed", "whether the decision was recorded was unknown")
 }
 
-// forget takes back what was begun for a request that was not granted.
-func (h *Host) forget(o *owner, ready <-chan prepared) {
-	h.unregister(o)
+// takeBack dismisses what prepareEarly began for a request that is not granted,
+// nil if nothing. It blocks until the shim is there and gone again: a guest
+// cannot have more shims on their way than calls.
+func (o *owner) takeBack(ready <-chan prepared) {
 	if ready == nil {
 		return
 	}
-	h.work.Go(func() {
-		if p := <-ready; p.child != nil {
-			if err := p.child.Abandon(); err != nil {
-				h.log.Warn("a shim could not be dismissed", "handle", o.id, "err", err)
-			}
-		}
-	})
+	o.child = (<-ready).child
+	o.abandon()
+}
+
+// abandon dismisses a shim without go. It is no act: nothing ran, and what is
+// taken back is what Prepare made.
+func (o *owner) abandon() {
+	if o.child == nil || o.takenBack {
+		return
+	}
+	o.h.acted("abandon")
+	if err := o.child.Abandon(); err != nil {
+		o.h.log.Warn("a shim could not be dismissed", "handle", o.id, "error", err)
+		return
+	}
+	o.takenBack = true
 }
 
 // startedOr waits until the start is durable, or says why there was none.
@@ -151,6 +183,7 @@ func (o *owner) startedOr() error {
 	select {
 	case <-o.running:
 	case <-o.gone:
+	case <-o.h.ctx.Done():
 	}
 	select {
 	case <-o.ended:
@@ -163,7 +196,7 @@ func (o *owner) startedOr() error {
 	case <-o.running:
 		return nil
 	default:
-		return errorf(Unknown, "the daemon is stopping")
+		return o.h.stopped()
 	}
 }
 
@@ -172,12 +205,12 @@ func (o *owner) result(ctx context.Context) (*Result, error) {
 	select {
 	case <-o.ended:
 	case <-o.gone:
+	case <-o.h.ctx.Done():
 	case <-o.timedOut:
 		return nil, errorf(WaitTimeout, "it ran longer than the principal's max_timeout")
 	case <-ctx.Done():
 		if o.forbidGo("caller-gone") {
-			o.awaitAbort()
-			return nil, errorf(Cancelled, "the call was cancelled; nothing ran")
+			return nil, o.awaitAbort()
 		}
 		o.abandoned()
 		return nil, errorf(Cancelled, "the call was cancelled")
@@ -185,7 +218,7 @@ func (o *owner) result(ctx context.Context) (*Result, error) {
 	select {
 	case <-o.ended:
 	default:
-		return nil, errorf(Unknown, "the daemon is stopping")
+		return nil, o.h.stopped()
 	}
 	switch {
 	case o.outcome.exit == nil:
@@ -196,25 +229,35 @@ func (o *owner) result(ctx context.Context) (*Result, error) {
 	return &Result{Stdout: o.outcome.stdout, Stderr: o.outcome.stderr, Exit: *o.outcome.exit}, nil
 }
 
+// abortBound is how long awaitAbort waits.
+const abortBound = 2 * time.Second
+
 // awaitAbort waits until it is recorded that nothing ran, for a bounded time: a
-// caller who was cancelled is not to wait for a full disk.
-func (o *owner) awaitAbort() {
-	bound := time.NewTimer(2 * time.Second)
+// caller who was cancelled is not to wait for a full disk. It returns the
+// answer, which says that nothing ran only if that is recorded.
+func (o *owner) awaitAbort() *Error {
+	bound := time.NewTimer(abortBound)
 	defer bound.Stop()
 	select {
 	case <-o.ended:
+		return errorf(Cancelled, "the call was cancelled; nothing ran")
 	case <-o.gone:
+	case <-o.h.ctx.Done():
 	case <-bound.C:
 	}
+	return errorf(Cancelled, "the call was cancelled")
 }
 
 // abandoned is for a sync spawn that nobody waits for any more. Where a cancel
 // is the reason, that ends it, INT first; otherwise it is killed now.
 func (o *owner) abandoned() {
-	cancelled := false
+	o.mu.Lock()
+	cancelled := o.cancelled
+	o.mu.Unlock()
 	o.h.live.View(func(s *projector.State) {
 		if h, ok := s.Handle(o.id); ok {
-			_, cancelled = h.Obligation("cancel")
+			_, recorded := h.Obligation("cancel")
+			cancelled = cancelled || recorded
 		}
 	})
 	if !cancelled {

@@ -84,6 +84,7 @@ type note struct {
 	backup   string // name of the backup directory; empty: nothing to back up
 }
 
+// String is the note's text as it stands in the file; readNote takes no other.
 func (n note) String() string {
 	return fmt.Sprintf("from %d to %d backup %q\n", n.from, n.to, n.backup)
 }

@@ -323,7 +323,7 @@ func (m *sim) check(s *State) error {
 			return fmt.Errorf("live of %s: %+v, want %+v", p, got, want.live["p:"+p])
 		}
 		for _, c := range simCapsules {
-			if got := s.LivePair(p, c); got != want.live[p+"/"+c] {
+			if got := liveOf(s.derived.pairs, pair{p, c}); got != want.live[p+"/"+c] {
 				return fmt.Errorf("live of %s/%s: %+v, want %+v", p, c, got, want.live[p+"/"+c])
 			}
 			if got := s.HeldPair(p, c); got != want.held[p+"/"+c] {
@@ -332,7 +332,7 @@ func (m *sim) check(s *State) error {
 		}
 	}
 	for _, c := range simCapsules {
-		if s.LiveCapsule(c) != want.live["c:"+c] || s.HeldCapsule(c) != want.held["c:"+c] {
+		if s.LiveCapsule(c) != want.live["c:"+c] || heldOf(s.derived.capsules, c) != want.held["c:"+c] {
 			return fmt.Errorf("counters of capsule %s are wrong", c)
 		}
 	}

@@ -99,7 +99,7 @@ type Capsule struct {
 // Policy says where the policy in force for a subject stands: its text is in
 // the policy.changed event Changed.Seq.
 type Policy struct {
-	Subject string // "config", or "principal:NAME"
+	Subject string // "config"
 	Changed Moment
 	SHA256  []byte // of the text
 }

@@ -184,15 +184,8 @@ func (s *State) LivePrincipal(p string) Counts { return liveOf(s.derived.princip
 // LiveCapsule counts the live processes of a capsule, over all principals.
 func (s *State) LiveCapsule(c string) Counts { return liveOf(s.derived.capsules, c) }
 
-// LivePair counts the live processes of a principal in a capsule.
-func (s *State) LivePair(p, c string) Counts { return liveOf(s.derived.pairs, pair{p, c}) }
-
 // HeldAll counts all handles that are granted and not released, ended or not.
 func (s *State) HeldAll() Counts { return s.derived.all.held }
-
-// HeldCapsule counts the granted, unreleased handles of a capsule: the
-// registry's bound for a capsule counts the persistent ones.
-func (s *State) HeldCapsule(c string) Counts { return heldOf(s.derived.capsules, c) }
 
 // HeldPair counts the granted, unreleased handles of a principal in a capsule:
 // the registry's bound for a principal counts the persistent ones.

@@ -18,10 +18,11 @@ func newCancel(a *app) *cobra.Command {
 		Use: "cancel --principal P --call-id ID", Short: "End the processes of a call", Args: noArgs,
 		Long: `End the processes that a call started: INT to each and all its descendants, and
 KILL two seconds later to what is still there. Processes of the same principal
-and capsule that belong to no call are reached too.
+and capsule that belong to no call are reached too. With --all-calls every
+process of the principal is killed at once.
 
 The verb returns once the cancel is recorded, not when the processes are gone;
-watch them with astridctl ps. Exit code 3 if there is nothing to cancel.`,
+watch them with astridctl ps. Exit code 3 if nothing was reached.`,
 		Example: "  astridctl cancel --principal alice --call-id call-7 --reason 'wrong branch'",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.cancel(cmd.Context(), r, everything, j) },
 	}
@@ -30,7 +31,7 @@ watch them with astridctl ps. Exit code 3 if there is nothing to cancel.`,
 	f.StringVar(&r.Capsule, "capsule", "", "only those of the capsule `NAME`")
 	f.StringArrayVar(&r.CallIDs, "call-id", nil, "the call's `ID`; may be repeated")
 	f.StringVar(&r.Reason, "reason", "", "a `TEXT` for the record")
-	f.BoolVar(&everything, "all-calls", false, "every call of the principal")
+	f.BoolVar(&everything, "all-calls", false, "every process of the principal, by KILL at once")
 	j = addJSON(cmd, cancelFields)
 	return cmd
 }
@@ -67,7 +68,7 @@ func (a *app) cancel(ctx context.Context, r *control.CancelRequest, everything b
 		for _, id := range answer.Handles {
 			fmt.Fprintln(a.stdout, id)
 		}
-		a.note("cancel %s reaches %s%s", orNone(answer.Cancel), ui.Count(len(answer.Handles), "process"), cancelExtra(answer))
+		a.note("cancel %s reaches %s%s", answer.Cancel, ui.Count(len(answer.Handles), "process"), cancelExtra(answer))
 	}
 	if len(answer.Handles) == 0 && answer.Waiting == 0 {
 		return silentError{exitNothing}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"time"
 
 	"github.com/astrid-os/processledger/internal/control"
 	"github.com/astrid-os/processledger/internal/query"
@@ -68,9 +67,9 @@ func (f *fileSource) scan(ctx context.Context, q *control.EventsQuery, yield fun
 	if err != nil {
 		return usagef("%v", err)
 	}
-	from, to, err := f.span(ctx, &q.Filter)
+	f.read = 0
+	from, to, err := q.Filter.Range(ctx, f.archive)
 	if err != nil || from > to {
-		f.read = to
 		return err
 	}
 	seq := f.archive.Events(ctx, from, to)
@@ -99,35 +98,3 @@ func (f *fileSource) scan(ctx context.Context, q *control.EventsQuery, yield fun
 	}
 	return nil
 }
-
-// span turns the filter's bounds of time and seq into a range of seqs, by
-// binary search and not by reading. The order time never decreases, so what
-// lies outside cannot match. from is greater than to if nothing can.
-func (f *fileSource) span(ctx context.Context, q *query.Filter) (from, to uint64, err error) {
-	from, to = f.archive.Bounds()
-	if to == 0 {
-		return 1, 0, nil
-	}
-	if !q.Since.IsZero() {
-		at, err := f.archive.SeqAt(ctx, millis(q.Since))
-		if err != nil {
-			return 0, 0, err
-		}
-		from = max(from, at)
-	}
-	if !q.Until.IsZero() {
-		after, err := f.archive.SeqAt(ctx, millis(q.Until)+1)
-		if err != nil {
-			return 0, 0, err
-		}
-		to = min(to, after-1)
-	}
-	from = max(from, q.FromSeq)
-	if q.ToSeq != 0 {
-		to = min(to, q.ToSeq)
-	}
-	return from, to, nil
-}
-
-// millis is a moment as order times count it; before 1970 is 0.
-func millis(t time.Time) uint64 { return uint64(max(t.UnixMilli(), 0)) }

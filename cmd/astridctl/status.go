@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -110,7 +111,7 @@ func (a *app) showStatus(v *statusView, src source) error {
 		add("daemon", fmt.Sprintf("%s, version %s, pid %d, uid %d, since %s", v.Phase, v.Version, v.PID, v.UID, ui.Time(v.Started, a.zone())))
 		add("data", v.Data)
 		add("socket", v.Socket)
-		add("config", orNone(v.Config))
+		add("config", cmp.Or(v.Config, "none"))
 		add("isolation", isolationText(&v.Isolation))
 	} else {
 		add("daemon", "does not run; last started "+ui.Time(v.Started, a.zone()))
@@ -136,13 +137,6 @@ func (a *app) showStatus(v *statusView, src source) error {
 		fmt.Fprintln(a.stdout, a.palette().Paint(ui.Warn, "problem: "+ui.Safe(p)))
 	}
 	return nil
-}
-
-func orNone(s string) string {
-	if s == "" {
-		return "none"
-	}
-	return s
 }
 
 func isolationText(i *control.Isolation) string {
@@ -184,5 +178,5 @@ func recoveryText(r *control.Recovery) string {
 	if len(found) == 0 {
 		found = []string{"nothing to settle"}
 	}
-	return strings.Join(found, ", ") + ", in " + ui.Duration(time.Duration(r.TookNanos))
+	return strings.Join(found, ", ") + ", in " + ui.Duration(time.Duration(r.TookNano))
 }

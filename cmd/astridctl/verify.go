@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -137,7 +138,11 @@ func (a *app) verifyInChild(ctx context.Context, t *verifyTarget) (*verify.Repor
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, self, childVerb, "--", t.dir, t.newest)
-	var said tail
+	// An interrupted child removes its copies; one that does not listen is
+	// killed a little later.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 5 * time.Second
+	var said head
 	cmd.Stderr = &said
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -151,7 +156,9 @@ func (a *app) verifyInChild(ctx context.Context, t *verifyTarget) (*verify.Repor
 		return childError(cmd.Wait(), &said)
 	})
 	p.Stop()
-	if cmd.ProcessState == nil { // what it wrote made no sense
+	if cmd.ProcessState == nil {
+		// What it wrote made no sense, and err says so. That it was killed, or
+		// had ended by itself, adds nothing: the wait is there to reap it.
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	}
@@ -162,32 +169,32 @@ func (a *app) verifyInChild(ctx context.Context, t *verifyTarget) (*verify.Repor
 }
 
 // childError adds to how the child ended what it said last.
-func childError(err error, said *tail) error {
+func childError(err error, said *head) error {
 	if err == nil || len(said.b) == 0 {
 		return err
 	}
 	return fmt.Errorf("%w: %s", err, said.first())
 }
 
-// tail keeps the beginning of what a child says on standard error: the reason
+// head keeps the beginning of what a child says on standard error: the reason
 // of a crash stands first, before the stacks.
-type tail struct{ b []byte }
+type head struct{ b []byte }
 
-func (t *tail) Write(b []byte) (int, error) {
-	if room := 4096 - len(t.b); room > 0 {
-		t.b = append(t.b, b[:min(room, len(b))]...)
+func (h *head) Write(b []byte) (int, error) {
+	if room := 4096 - len(h.b); room > 0 {
+		h.b = append(h.b, b[:min(room, len(b))]...)
 	}
 	return len(b), nil
 }
 
 // first is the first line.
-func (t *tail) first() string {
-	for i, c := range t.b {
+func (h *head) first() string {
+	for i, c := range h.b {
 		if c == '\n' {
-			return string(t.b[:i])
+			return string(h.b[:i])
 		}
 	}
-	return string(t.b)
+	return string(h.b)
 }
 
 func verifyJSON(r *verify.Report, t *verifyTarget) *verifyView {

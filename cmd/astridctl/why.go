@@ -102,8 +102,8 @@ func policiesOf(ctx context.Context, src source, y *report.Why) error {
 		}
 		if e != nil {
 			y.Policies = append(y.Policies, e)
-		} else if !strings.HasPrefix(subject, "principal:") {
-			y.Complete = false // a principal may have no profile of its own
+		} else {
+			y.Complete = false
 		}
 	}
 	return nil

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -58,7 +57,7 @@ var stories = []story{
 	{name: "silent shim", before: leaveSilent, tell: tellStart, only: []string{"recovery.kill.requested"}, lost: true},
 	{name: "older ledger", before: leaveOlderLedger, tell: tellStart,
 		only: []string{"recovery.orphan.found", "recovery.orphan.recorded"}},
-	{name: "shim alone", before: startReady, tell: tellAlone, only: []string{"shim.exit.synced"}},
+	{name: "shim alone", before: startReady, tell: tellAlone, only: []string{"shim.exit.unwritten", "shim.exit.written"}},
 }
 
 // elsewhere are the points that no story here passes, and the tests that crash
@@ -66,6 +65,7 @@ var stories = []story{
 var elsewhere = map[string]string{
 	"ledger.fail.marked":       "ledger: TestCrash, where a write can be made to fail",
 	"ledger.salvage.set-aside": "ledger: TestCrash",
+	"shim.exit.synced":         "host/act: TestCrashPointsOfTheShim, which knows when the shim has missed its daemon",
 	"migration.backup-copied":  "migrations: its crash test",
 	"migration.backup-copying": "migrations: its crash test, which has steps that back up",
 }
@@ -183,45 +183,12 @@ func newCrash(t *testing.T, s story) *crash {
 		}
 	}
 	if !s.fresh {
-		from, err := template(t)
-		if err == nil {
-			err = os.CopyFS(c.data, os.DirFS(from))
-		}
-		if err == nil {
-			err = os.Chmod(c.data, 0o700)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		c.withDriver(t)
 	}
 	if s.before != nil {
 		s.before(t, c)
 	}
 	return c
-}
-
-var templateOnce sync.Mutex
-
-// template is the data directory of a daemon that ran once, with the capsule
-// and its compiled form, to copy from.
-func template(t *testing.T) (string, error) {
-	t.Helper()
-	templateOnce.Lock()
-	defer templateOnce.Unlock()
-	dir, err := binaries()
-	if err != nil {
-		return "", err
-	}
-	kept := filepath.Join(dir, "template")
-	if _, err := os.Stat(kept); err == nil {
-		return kept, nil
-	}
-	s := newSite(t)
-	s.withDriver(t)
-	d := s.start(t)
-	d.ready(t)
-	d.stop(t)
-	return kept, os.CopyFS(kept, os.DirFS(s.data))
 }
 
 // run starts a daemon that can be armed.
@@ -558,10 +525,7 @@ func leaveOlderLedger(t *testing.T, c *crash) {
 	}
 	eventually(t, "it has started", func() bool { return c.wrote("unknown", "start") })
 	c.daemon.kill(t)
-	from, err := template(t)
-	if err != nil {
-		t.Fatal(err)
-	}
+	from := template(t)
 	// No ledger can tell of this one: the witness is not asked about it.
 	for _, path := range []string{filepath.Join(c.data, "ledger"), filepath.Join(c.witness(), "nonce-unknown")} {
 		if err := os.RemoveAll(path); err != nil {

@@ -51,19 +51,51 @@ var driver = sync.OnceValues(func() (string, error) {
 	return out, nil
 })
 
-// withDriver puts the tests' capsule into the site's capsules.
+// withDriver has the site begin as one on which a daemon ran once, with the
+// tests' capsule and its compiled form.
 func (s *site) withDriver(t *testing.T) {
 	t.Helper()
+	if err := os.CopyFS(s.data, os.DirFS(template(t))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(s.data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var templateMu sync.Mutex // held while the first test makes the template
+
+// template is the data directory that withDriver copies.
+func template(t *testing.T) string {
+	t.Helper()
+	templateMu.Lock()
+	defer templateMu.Unlock()
+	bin, err := binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := filepath.Join(bin, "template")
+	if _, err := os.Stat(kept); err == nil {
+		return kept
+	}
 	module, err := driver()
 	if err != nil {
 		t.Fatal(err)
 	}
+	s := newSite(t)
 	dir := filepath.Join(s.data, "capsules", "driver")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	copyFile(t, module, filepath.Join(dir, "driver.wasm"))
 	copyFile(t, "testdata/driver/Capsule.toml", filepath.Join(dir, "Capsule.toml"))
+	d := s.start(t)
+	d.ready(t)
+	d.stop(t)
+	if err := os.Rename(s.data, kept); err != nil {
+		t.Fatal(err)
+	}
+	return kept
 }
 
 func copyFile(t *testing.T, from, to string) {

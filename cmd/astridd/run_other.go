@@ -12,6 +12,6 @@ import (
 
 // run says what the daemon needs.
 func run(*config.Config, io.Writer) error {
-	return errors.New("this daemon needs Linux 5.3 or newer (namespaces, pidfd, /proc), and this is " + runtime.GOOS +
+	return errors.New("this daemon needs Linux 5.6 or newer (namespaces, pidfd, /proc), and this is " + runtime.GOOS +
 		"; copies of a ledger can be read, replayed and verified here with astridctl")
 }

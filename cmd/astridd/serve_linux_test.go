@@ -205,8 +205,9 @@ func TestSecondSignalEndsTheGrace(t *testing.T) {
 	if len(exits) != 1 || exits[0].Exit.Signal == nil || *exits[0].Exit.Signal != 9 || exits[0].AfterRestart {
 		t.Errorf("process.exited: %+v", exits)
 	}
-	if stops := events[*event.DaemonStopped](t, s, event.KindDaemonStopped); len(stops) != 1 || stops[0].Ended != 1 {
-		t.Errorf("daemon.stopped: %+v", stops)
+	stops := events[*event.DaemonStopped](t, s, event.KindDaemonStopped)
+	if last := stops[len(stops)-1]; last.Ended != 1 || last.Reason != "signal: terminated" {
+		t.Errorf("daemon.stopped: %+v", last)
 	}
 	d.stop(t)
 }

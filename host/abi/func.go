@@ -29,6 +29,9 @@ func NewFunc(name string, result *Type, params ...Field) *Func {
 // Result returns the type of the result, nil if there is none.
 func (f *Func) Result() *Type { return f.result }
 
+// Named returns the parameters by name. The caller must not change it.
+func (f *Func) Named() []Field { return f.params.fields }
+
 // spilled tells whether the parameters stand in memory, behind one pointer.
 func (f *Func) spilled() bool { return len(f.params.flat) > maxFlatParams }
 

@@ -160,6 +160,16 @@ func (v View) word(i int) uint32 {
 	return binary.LittleEndian.Uint32(v.b[4*i:])
 }
 
+// Size returns the length that a string or a list claims, in bytes or elements,
+// before any of it is looked at: so a caller with a bound need not lift what is
+// beyond it.
+func (v View) Size() uint32 {
+	if v.t.kind != KindString {
+		v.must(KindList)
+	}
+	return v.word(1)
+}
+
 // Text reads a string, which must be UTF-8, and copies it.
 func (v View) Text() string {
 	v.must(KindString)

@@ -39,6 +39,10 @@ func (c *Child) Go(r *ledger.Receipt) error {
 
 // Signal sends the signal that signal.requested names to what it names. The
 // errors ErrShimGone and ErrNoAnswer mean that nobody knows whether it arrived.
+//
+// A KILL of the tree does not depend on the shim's answer: one that is silent is
+// killed itself, under the same receipt. Then the result is not delivered, with
+// the reason, and the end comes as a Notice. It blocks for some seconds then.
 func (c *Child) Signal(r *ledger.Receipt) (SignalResult, error) {
 	if err := c.h.ledger.Redeem(r, event.KindSignalRequested, c.id); err != nil {
 		return SignalResult{}, fmt.Errorf("signal %s: %w", c.id, err)
@@ -52,17 +56,26 @@ func (c *Child) Signal(r *ledger.Receipt) (SignalResult, error) {
 
 // Kill ends a found shim and its tree, by identity: first by asking it, so that
 // the exit is recorded, then by SIGKILL of the shim. The authority is
-// orphan.ended or signal.requested of the handle. It blocks until the shim is
-// proven dead, for some seconds at most (ErrAlive).
+// orphan.ended of the handle, or a signal.requested that asks for just that:
+// KILL to the tree. It blocks until the shim is proven dead, for some seconds at
+// most (ErrAlive).
 func (h *Hands) Kill(r *ledger.Receipt, f Found) error {
+	cause := "kill"
+	if q, ok := body(r).(*event.SignalRequested); ok {
+		if !killsTree(q.Signal, q.Target) {
+			return fmt.Errorf("kill %s: %w: it asks for signal %d, not for KILL of the tree", f.ID, ledger.ErrReceiptMismatch, q.Signal)
+		}
+		cause = q.Cause
+	}
 	if err := h.redeemEither(r, event.KindOrphanEnded, event.KindSignalRequested, f.ID); err != nil {
 		return fmt.Errorf("kill %s: %w", f.ID, err)
 	}
-	cause := "kill"
-	if q, ok := body(r).(*event.SignalRequested); ok {
-		cause = q.Cause
-	}
 	return h.kill(f, cause)
+}
+
+// killsTree tells whether a request is the end of everything below a shim.
+func killsTree(sig uint32, target event.SignalTarget) bool {
+	return sig == uint32(unix.SIGKILL) && target == event.TargetTree
 }
 
 // Trash deletes a process directory: the authority is handle.released or
@@ -120,7 +133,14 @@ func (c *Child) sendGo() error {
 
 // sendSignal is the act of Signal and Emergency.
 func (c *Child) sendSignal(sig uint32, target event.SignalTarget, cause string) (SignalResult, error) {
-	a, err := c.ask(&shim.Message{Type: shim.TypeSignal, Signal: sig, Target: uint32(target), Cause: cause})
+	bound := answerBound
+	if killsTree(sig, target) {
+		bound = askBound
+	}
+	a, err := c.ask(&shim.Message{Type: shim.TypeSignal, Signal: sig, Target: uint32(target), Cause: cause}, bound)
+	if errors.Is(err, ErrNoAnswer) && killsTree(sig, target) {
+		return c.killSilent()
+	}
 	switch {
 	case err != nil:
 		return SignalResult{Detail: err.Error()}, fmt.Errorf("signal %s: %w", c.id, err)

@@ -269,8 +269,8 @@ func (c *Child) deliver(m *shim.Message) {
 
 // ask sends a request and waits for its answer. ErrShimGone says that it may or
 // may not have been carried out by a shim that is gone now, ErrNoAnswer the same
-// of one that is silent.
-func (c *Child) ask(m *shim.Message) (*shim.Message, error) {
+// of one that is silent for that long.
+func (c *Child) ask(m *shim.Message, bound time.Duration) (*shim.Message, error) {
 	answer := make(chan *shim.Message, 1)
 	c.mu.Lock()
 	if c.ended {
@@ -287,7 +287,7 @@ func (c *Child) ask(m *shim.Message) (*shim.Message, error) {
 	if err := c.conn.Send(m); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrShimGone, err)
 	}
-	timeout := time.NewTimer(answerBound)
+	timeout := time.NewTimer(bound)
 	defer timeout.Stop()
 	select {
 	case a, ok := <-answer:

@@ -97,27 +97,33 @@ func New(l *ledger.Ledger, o Options) (*Hands, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	h := &Hands{ledger: l, o: o, log: o.Log, children: map[ulid.ULID]*Child{}}
-	for _, dir := range []string{h.processes(), h.trash()} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, fmt.Errorf("make %s: %w", dir, err)
-		}
-	}
-	var err error
-	if h.procfd, err = shim.OpenProc(); err != nil {
-		return nil, fmt.Errorf("open /proc: %w", err)
-	}
-	if h.bootID, err = shim.BootID(h.procfd); err != nil {
-		return nil, fmt.Errorf("read the boot id: %w", err)
-	}
-	if o.Shim, err = filepath.Abs(o.Shim); err != nil {
-		return nil, fmt.Errorf("shim: %w", err)
-	}
-	if h.launch, err = startLauncher(o.Shim, o.Log); err != nil {
+	h := &Hands{ledger: l, o: o, log: o.Log, procfd: -1, children: map[ulid.ULID]*Child{}}
+	if err := h.open(); err != nil {
+		closeFD(h.procfd)
 		return nil, err
 	}
 	h.emptyTrash()
 	return h, nil
+}
+
+// open does what New may fail at.
+func (h *Hands) open() (err error) {
+	for _, dir := range []string{h.processes(), h.trash()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("make %s: %w", dir, err)
+		}
+	}
+	if h.procfd, err = shim.OpenProc(); err != nil {
+		return fmt.Errorf("open /proc: %w", err)
+	}
+	if h.bootID, err = shim.BootID(h.procfd); err != nil {
+		return fmt.Errorf("read the boot id: %w", err)
+	}
+	if h.o.Shim, err = filepath.Abs(h.o.Shim); err != nil {
+		return fmt.Errorf("shim: %w", err)
+	}
+	h.launch, err = startLauncher(h.o.Shim, h.log)
+	return err
 }
 
 func (h *Hands) processes() string         { return filepath.Join(h.o.Dir, "processes") }

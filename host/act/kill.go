@@ -58,6 +58,32 @@ func (c *Child) endShim(cause string) error {
 	return c.shim.signal(unix.SIGKILL)
 }
 
+// killSilent ends the tree of a shim that was asked to and does not answer: a
+// program of the same user can stop it, in the weaker mode. A shim that was only
+// stopped goes on and carries the request out; else it is killed, and its
+// namespace with it. Without a namespace only the program is sure to die along.
+func (c *Child) killSilent() (SignalResult, error) {
+	p, err := c.shim.dup() // follow may be waiting on the other
+	if err != nil {
+		return SignalResult{}, fmt.Errorf("signal %s: %w: %w", c.id, ErrNoAnswer, err)
+	}
+	defer p.close()
+	if err := p.signal(unix.SIGCONT); err != nil {
+		return SignalResult{Detail: "the shim does not answer and cannot be continued: " + err.Error()}, nil
+	}
+	if p.wait(askBound) == nil {
+		return SignalResult{Detail: "the shim did not answer; continued, it ended its tree and left"}, nil
+	}
+	c.h.log.Warn("a shim does not answer a KILL and is killed itself", "handle", c.id)
+	if err := p.signal(unix.SIGKILL); err != nil {
+		return SignalResult{Detail: "the shim does not answer and cannot be killed: " + err.Error()}, nil
+	}
+	if p.wait(askBound) != nil {
+		return SignalResult{Detail: "the shim did not answer; it was killed and is not dead yet"}, nil
+	}
+	return SignalResult{Detail: "the shim did not answer; it was killed itself"}, nil
+}
+
 // killByIdentity kills the shim that `ready` names, if it still is one.
 func (h *Hands) killByIdentity(f Found) error {
 	fd, err := shim.OpenIdentity(h.procfd, shimIdentity(f.Shim))
@@ -72,15 +98,17 @@ func (h *Hands) killByIdentity(f Found) error {
 		return err
 	}
 	defer p.close()
-	if !isShim(f.Shim.PID) {
+	if !IsShim(f.Shim.PID) {
 		return nil // awaitDeath says that it was not found
 	}
 	return p.signal(unix.SIGKILL)
 }
 
-// isShim tells whether a process calls itself a shim: the record that named it
-// lies where a program of the same user might have written.
-func isShim(pid uint32) bool {
+// IsShim tells whether a process calls itself a shim. For the hands: the record
+// that named it lies where a program of the same user might have written. For
+// whoever asks on whose behalf a process runs: everything below a shim is a
+// capsule's program.
+func IsShim(pid uint32) bool {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(int(pid)) + "/cmdline")
 	return err == nil && string(b) == "astrid-shim\x00"+shim.ModeShim+"\x00"
 }

@@ -55,6 +55,20 @@ func TestNothingLeaks(t *testing.T) {
 	})
 }
 
+func TestHandsThatCannotBeMadeLeaveNothingOpen(t *testing.T) {
+	h := newHouse(t, IsolationNone)
+	missing := Options{Dir: t.TempDir(), Shim: "/nonexistent"}
+	New(h.ledger, missing) // whatever is opened once for good
+	before := descriptors(t)
+	for range 20 {
+		if hands, err := New(h.ledger, missing); err == nil {
+			hands.Close()
+			t.Fatal("hands without a shim")
+		}
+	}
+	h.until("all is closed", func() bool { return descriptors(t) <= before })
+}
+
 func TestPrepareCanBeGivenUpAtAnyMoment(t *testing.T) {
 	h := newHouse(t, IsolationNone)
 	for i := range 40 {

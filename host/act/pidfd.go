@@ -42,6 +42,19 @@ func (p *pidfd) close() {
 	}
 }
 
+// dup returns another descriptor of the same process, with a deadline of its
+// own: two may wait at once only on two of them.
+func (p *pidfd) dup() (*pidfd, error) {
+	fd, err := -1, error(nil)
+	if cerr := p.rc.Control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) }); cerr != nil {
+		return nil, cerr
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("dup pidfd", err)
+	}
+	return newPidfd(fd)
+}
+
 // wait blocks until the process has ended (for the init of a namespace that
 // means: its whole namespace has), for at most bound, or without one if bound
 // is 0. ErrAlive says that it has not.

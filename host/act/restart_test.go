@@ -355,6 +355,93 @@ func TestKillEndsWhatScanFound(t *testing.T) {
 	})
 }
 
+// A KILL ends the tree of a shim that is stopped, as a program of the same user
+// can do to it without a namespace.
+func TestAKillEndsTheTreeOfAStoppedShim(t *testing.T) {
+	both(t, func(t *testing.T, h *house) {
+		script := "exec sleep 1000"
+		if h.mode == IsolationNone {
+			script = "while [ ! -e told ]; do sleep 0.01; done; kill -STOP $PPID; " + script
+		}
+		c := h.start(h.sh(script))
+		st := h.started(c)
+		if h.mode == IsolationPIDNS {
+			syscall.Kill(int(st.Shim.PID), syscall.SIGSTOP)
+		} else if err := os.WriteFile(filepath.Join(h.dir, "told"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		h.until("the shim stops", func() bool { return stopped(st.Shim.PID) })
+		got := h.signal(c, 9, event.TargetTree, "cancel")
+		if got.Delivered || !strings.Contains(got.Detail, "continued") {
+			t.Errorf("the result is %+v", got)
+		}
+		if x := h.exited(c); x.Exited.Cause != "cancel" {
+			t.Errorf("ended %s", show(Notice{Exited: x}))
+		}
+	})
+}
+
+// One that is stopped again and again is killed.
+func TestAKillEndsTheTreeOfAShimThatStaysStopped(t *testing.T) {
+	both(t, func(t *testing.T, h *house) {
+		c := h.start(h.sh("exec sleep 1000"))
+		pid := int(h.started(c).Shim.PID)
+		again, over := context.WithCancel(t.Context())
+		halted := make(chan struct{})
+		p, err := c.shim.dup()
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			defer close(halted)
+			for again.Err() == nil && p.signal(syscall.SIGSTOP) == nil && p.wait(time.Microsecond) != nil {
+			}
+		}()
+		h.until("the shim stops", func() bool { return stopped(uint32(pid)) })
+		got := h.signal(c, 9, event.TargetTree, "cancel")
+		over()
+		<-halted
+		p.close()
+		if got.Delivered || got.Detail == "" {
+			t.Errorf("the result is %+v", got)
+		}
+		// In the instant between CONT and STOP it may have done it itself.
+		n := h.next(c)
+		t.Logf("%s; %s", got.Detail, show(n))
+		if n.Exited == nil && (n.Gone == nil || !n.Gone.Ran) {
+			t.Errorf("got %s", show(n))
+		}
+		if f := h.look(c.ID()); !f.Dead {
+			t.Errorf("left %+v", f)
+		}
+	})
+}
+
+// The request of another signal, or of a KILL of the program alone, is no
+// authority to end the tree, and is not used up by the attempt.
+func TestKillTakesNoLesserSignal(t *testing.T) {
+	h := newHouse(t, IsolationNone)
+	c := h.start(h.spec("sleep", "1000"))
+	h.started(c)
+	for _, q := range []*event.SignalRequested{
+		{Signal: 15, Target: event.TargetTree}, {Signal: 9, Target: event.TargetProgram}, {Signal: 10, Target: event.TargetProgram},
+	} {
+		if err := h.hands.Kill(h.commit(c.ID(), q), h.look(c.ID())); !errors.Is(err, ledger.ErrReceiptMismatch) {
+			t.Errorf("kill by signal %d to target %d: %v", q.Signal, q.Target, err)
+		}
+	}
+	if f := h.look(c.ID()); f.Dead || f.Exit != nil {
+		t.Fatal("it was ended")
+	}
+	r := h.commit(c.ID(), &event.SignalRequested{Signal: 9, Target: event.TargetTree, Cause: "owner-lost"})
+	if err := h.hands.Kill(r, h.look(c.ID())); err != nil {
+		t.Error(err)
+	}
+	if f := h.look(c.ID()); !f.Dead || f.Exit == nil || f.Exit.Exited.Cause != "owner-lost" {
+		t.Errorf("left %+v", f)
+	}
+}
+
 // A shim that does not answer is killed itself: here one that waits for go, and
 // listens to its own daemon only.
 func TestKillEndsAShimThatDoesNotAnswer(t *testing.T) {
@@ -407,6 +494,53 @@ func recordsOf(dir string) fstest.MapFS {
 		files[name] = &fstest.MapFile{Data: b, Mode: 0o600}
 	}
 	return files
+}
+
+// What has a handle's name and is no process directory hides nothing else, and
+// can be deleted as the stray that it is.
+func TestABadEntryDoesNotHideTheOthers(t *testing.T) {
+	h := newHouse(t, IsolationNone)
+	_, c := h.run(h.sh("exit 0"))
+	file, link, dangling, locked := newID(), newID(), newID(), newID()
+	for _, err := range []error{
+		os.WriteFile(h.hands.path(file), []byte("x"), 0o600),
+		os.Symlink(h.hands.path(c.ID()), h.hands.path(link)),
+		os.Symlink("nowhere", h.hands.path(dangling)),
+		os.MkdirAll(filepath.Join(h.hands.path(locked), "lock"), 0o700),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	found, err := h.hands.Scan()
+	if err != nil || len(found) != 5 {
+		t.Fatalf("scan: %+v, %v", found, err)
+	}
+	for _, f := range found {
+		switch {
+		case f.Name == c.ID().String():
+			if f.ID != c.ID() || f.Exit == nil {
+				t.Errorf("the good one: %+v", f)
+			}
+		case f.Name == locked.String():
+			if f.ID != locked || f.Dead || f.LockHeld || len(f.Damaged) != 1 || f.Damaged[0] != "lock" {
+				t.Errorf("without a lock that can be tried: %+v", f)
+			}
+		case f.ID != ulid.ULID{}:
+			t.Errorf("a stray counts as a process: %+v", f)
+		default:
+			if err := h.hands.TrashStray(h.commit(ulid.ULID{}, &event.OrphanEnded{Directory: f.Name}), f.Name); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if !exists(h.hands.path(c.ID())) {
+		t.Error("the deletion of a link reached what it points to")
+	}
+	os.RemoveAll(h.hands.path(locked)) // nobody is in it; the end of the test would take it for alive
+	if found, err := h.hands.Scan(); err != nil || len(found) != 1 {
+		t.Errorf("left: %+v, %v", found, err)
+	}
 }
 
 func TestTrashAndStrays(t *testing.T) {

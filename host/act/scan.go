@@ -40,13 +40,17 @@ type Found struct {
 	Exit      *ExitRecord
 
 	// Damaged names records that exist and cannot be read, as after a power
-	// failure; they count as absent above.
+	// failure; they count as absent above. With "lock" or "directory" in it
+	// nothing is proven: LockHeld and Dead are false.
 	Damaged []string
 
 	bootID []byte
 }
 
-// Scan looks at every process directory. It changes nothing.
+// Scan looks at every process directory. It changes nothing. What only has the
+// name of one, a file or a link, is found as a stray, without an ID; one that
+// cannot be opened, as Damaged. So one bad entry does not hide the others; the
+// error is about all of them.
 func (h *Hands) Scan() ([]Found, error) {
 	entries, err := os.ReadDir(h.processes())
 	if err != nil {
@@ -55,15 +59,34 @@ func (h *Hands) Scan() ([]Found, error) {
 	found := make([]Found, 0, len(entries))
 	for _, e := range entries {
 		f, err := h.look(e.Name())
-		if errors.Is(err, os.ErrNotExist) {
+		switch {
+		case errors.Is(err, os.ErrNotExist):
 			continue // removed meanwhile
-		}
-		if err != nil {
+		case exhausted(err):
 			return nil, fmt.Errorf("scan %s: %w", e.Name(), err)
+		case err != nil:
+			h.log.Warn("an entry of processes/ cannot be looked into", "name", e.Name(), "error", err)
+			f = unreadable(e.Name(), err)
 		}
 		found = append(found, f)
 	}
 	return found, nil
+}
+
+// exhausted tells whether an error is about the daemon and not about what it
+// looked at: with it every entry would look damaged.
+func exhausted(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
+}
+
+// unreadable is what is known of an entry with a handle's name that cannot be
+// opened. No shim ever worked in what is no directory; of a directory that is
+// closed to us nothing is proven.
+func unreadable(name string, err error) Found {
+	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		return Found{Name: name}
+	}
+	return Found{Name: name, ID: ulid.MustParse(name), Damaged: []string{"directory"}}
 }
 
 // Look is Scan for one handle; os.ErrNotExist says that it has no directory.
@@ -82,15 +105,23 @@ func (h *Hands) look(name string) (Found, error) {
 	// The lock first: whatever a living shim writes after this look is not
 	// missed, because its lock was seen as held.
 	held, err := lockHeld(dirfd)
-	if err != nil {
+	if exhausted(err) {
 		return Found{}, err
 	}
 	f := readDirectory(dirfd)
 	f.Name, f.ID, f.LockHeld = name, id, held
 	f.OtherBoot = len(f.bootID) > 0 && !bytes.Equal(f.bootID, h.bootID[:])
+	if err != nil {
+		f.Damaged = append(f.Damaged, shim.FileLock)
+		return f, nil
+	}
 	f.Dead = !held && (f.OtherBoot || h.gone(f.Shim) && (f.Started == nil || h.gone(f.Started.Program)))
 	return f, nil
 }
+
+// Gone is proof that the process of this boot that i names has ended. An empty
+// identity names nobody, who is gone.
+func (h *Hands) Gone(i event.Identity) bool { return h.gone(i) }
 
 // gone tells whether the process of this boot that i names is proven to have
 // ended. An empty identity names nobody, who is gone.

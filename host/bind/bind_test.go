@@ -97,6 +97,17 @@ type world struct {
 
 func newWorld(t testing.TB, f *fake, req *Image) *world {
 	t.Helper()
+	r := wazero.NewRuntimeWithConfig(t.Context(), wazero.NewRuntimeConfig().WithCloseOnContextDone(true))
+	t.Cleanup(func() { r.Close(context.Background()) })
+	if err := Instantiate(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	return newWorldOn(t, f, req, r)
+}
+
+// newWorldOn is newWorld on a runtime that serves what the guest imports.
+func newWorldOn(t testing.TB, f *fake, req *Image, r wazero.Runtime) *world {
+	t.Helper()
 	m := New()
 	m.Memory(256, 0)
 	type fn struct{ name, params string }
@@ -122,11 +133,6 @@ func newWorld(t testing.TB, f *fake, req *Image) *world {
 		m.Data(req.Base, req.Bytes())
 	}
 	ctx := t.Context()
-	r := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCloseOnContextDone(true))
-	t.Cleanup(func() { r.Close(context.Background()) })
-	if err := Instantiate(ctx, r); err != nil {
-		t.Fatal(err)
-	}
 	w := &world{t: t, f: f, log: &bytes.Buffer{}}
 	w.in = NewInstance(f, slog.New(slog.NewTextHandler(w.log, nil)))
 	w.soft, w.stop = context.WithCancel(ctx)
@@ -223,6 +229,51 @@ func TestSpawnLiftsEverything(t *testing.T) {
 	}
 	if w.f.caller.Principal != "alice" || w.f.caller.CallID != "c1" {
 		t.Errorf("caller %+v", w.f.caller)
+	}
+}
+
+// TestLongListsAreNotLifted: the process host never sees them, each has its
+// code, and what just fits is let through.
+func TestLongListsAreNotLifted(t *testing.T) {
+	list := func(field, n uint32) *Image { // n elements of zeros, which are empty strings
+		im := &Image{Base: reqAt}
+		at := im.Alloc(176, 8)
+		im.U32(at+field, 1<<20)
+		im.U32(at+field+4, n)
+		return im
+	}
+	bytes := func(n uint32) *Image {
+		im := &Image{Base: reqAt}
+		at := im.Alloc(176, 8)
+		one := im.Alloc(8, 4)
+		im.U32(at+8, one)
+		im.U32(at+12, 1)
+		im.U32(one, 1<<20)
+		im.U32(one+4, n)
+		return im
+	}
+	for name, c := range map[string]struct {
+		req  *Image
+		code host.Code // 0 is capability-denied, which is not what is looked for: let through
+	}{
+		"most args":       {list(8, 4096), 0},
+		"too many args":   {list(8, 4097), host.InvalidInput},
+		"millions":        {list(8, 1<<20), host.InvalidInput},
+		"longest args":    {bytes(1 << 20), 0},
+		"too long args":   {bytes(1<<20 + 1), host.InvalidInput},
+		"most env":        {list(28, 256), 0},
+		"too much of env": {list(28, 257), host.TooLarge},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, fn := range []string{"spawn", "spawn-background"} {
+				w := newWorld(t, &fake{result: &host.Result{}}, c.req)
+				w.call(fn, reqAt, retAt)
+				through := w.f.caller.Principal != ""
+				if through != (c.code == 0) || !through && (w.byte(retAt) != 1 || host.Code(w.byte(retAt+4)) != c.code) {
+					t.Errorf("%s: let through: %v; tag %d, code %d", fn, through, w.byte(retAt), w.byte(retAt+4))
+				}
+			}
+		})
 	}
 }
 
@@ -366,7 +417,7 @@ func TestHostPanicIsTheOperators(t *testing.T) {
 	if err := w.try("spawn", reqAt, retAt); err == nil {
 		t.Error("no error")
 	}
-	if !strings.Contains(w.log.String(), "a served function panicked") || !strings.Contains(w.log.String(), "nil map") {
+	if !strings.Contains(w.log.String(), "a served function panicked") || !strings.Contains(w.log.String(), "a fault of the host's own") {
 		t.Errorf("log %s", w.log)
 	}
 }

@@ -1,6 +1,8 @@
 package bind
 
 import (
+	"fmt"
+
 	"github.com/astrid-os/processledger/host"
 	"github.com/astrid-os/processledger/host/abi"
 	"github.com/astrid-os/processledger/ledger/event"
@@ -8,7 +10,11 @@ import (
 
 // spawn runs a program to its end.
 func spawn(c *call) (func(abi.Slot), error) {
-	r, err := c.in.procs.Spawn(c.soft, c.caller(), liftRequest(c.args.Field("request")))
+	req, err := liftRequest(c.args.Field("request"))
+	if err != nil {
+		return nil, err
+	}
+	r, err := c.in.procs.Spawn(c.soft, c.caller(), req)
 	if err != nil {
 		return nil, err
 	}
@@ -21,7 +27,10 @@ func spawn(c *call) (func(abi.Slot), error) {
 
 // spawnBackground starts a program and gives the guest a handle to it.
 func spawnBackground(c *call) (func(abi.Slot), error) {
-	req := liftRequest(c.args.Field("request"))
+	req, err := liftRequest(c.args.Field("request"))
+	if err != nil {
+		return nil, err
+	}
 	c.in.table.Room()
 	p, err := c.in.procs.SpawnBackground(c.soft, c.caller(), req)
 	if err != nil {
@@ -30,14 +39,27 @@ func spawnBackground(c *call) (func(abi.Slot), error) {
 	return func(s abi.Slot) { s.Handle(c.in.table.Add(processHandle, p)) }, nil
 }
 
-// liftRequest reads a spawn-request of any revision.
-func liftRequest(v abi.View) host.Request {
-	r := host.Request{
-		Cmd:  v.Field("cmd").Text(),
-		Args: liftTexts(v.Field("args")),
-		Env:  liftEnv(v.Field("env")),
-		Cwd:  optional(v.Field("cwd"), abi.View.Text),
+// The bounds of a request's lists. The process host refuses beyond them too; here
+// they keep a list from being lifted at all, which would cost the daemon many
+// times what it costs the guest. Such a request is no request yet, like one that
+// is malformed: it is answered, and not recorded as a spawn.
+const (
+	maxArgs      = 4096
+	maxArgsBytes = 1 << 20 // all arguments together
+	maxEnv       = 256
+)
+
+// liftRequest reads a spawn-request of any revision. The error is a *host.Error
+// about a list that is too long.
+func liftRequest(v abi.View) (r host.Request, err error) {
+	r.Cmd = v.Field("cmd").Text()
+	if r.Args, err = liftArgs(v.Field("args")); err != nil {
+		return r, err
 	}
+	if r.Env, err = liftEnv(v.Field("env")); err != nil {
+		return r, err
+	}
+	r.Cwd = optional(v.Field("cwd"), abi.View.Text)
 	if stdin, ok := v.Field("stdin").Option(); ok {
 		r.Stdin, r.HasStdin = stdin.Bytes(), true
 	}
@@ -47,7 +69,7 @@ func liftRequest(v abi.View) host.Request {
 	if v.Has("label") {
 		liftPersistent(&r, v)
 	}
-	return r
+	return r, nil
 }
 
 // liftPersistent reads the fields that count for the persistent tier.
@@ -64,22 +86,42 @@ func liftPersistent(r *host.Request, v abi.View) {
 	r.ExitRetentionMS = optional(v.Field("exit-retention-ms"), abi.View.U64)
 }
 
-func liftTexts(v abi.View) []string {
+func liftArgs(v abi.View) ([]string, error) {
+	if n := v.Size(); n > maxArgs {
+		return nil, refuse(host.InvalidInput, v, "%d arguments, at most %d are taken", n, maxArgs)
+	}
 	l := v.List()
+	total := uint64(0)
+	for i := range l.Len() {
+		total += uint64(l.At(i).Size())
+	}
+	if total > maxArgsBytes {
+		return nil, refuse(host.InvalidInput, v, "the arguments have %d bytes together, at most %d are taken", total, maxArgsBytes)
+	}
 	out := make([]string, l.Len())
 	for i := range out {
 		out[i] = l.At(i).Text()
 	}
-	return out
+	return out, nil
 }
 
-func liftEnv(v abi.View) []host.EnvVar {
+func liftEnv(v abi.View) ([]host.EnvVar, error) {
+	if n := v.Size(); n > maxEnv {
+		return nil, refuse(host.TooLarge, v, "%d variables, at most %d are taken", n, maxEnv)
+	}
 	l := v.List()
 	out := make([]host.EnvVar, l.Len())
 	for i := range out {
 		out[i] = host.EnvVar{Key: l.At(i).Field("key").Text(), Value: l.At(i).Field("value").Text()}
 	}
-	return out
+	return out, nil
+}
+
+// refuse answers a list that is too long. A list that claims more than the
+// memory holds is malformed first of all, and traps.
+func refuse(code host.Code, list abi.View, format string, args ...any) error {
+	list.List()
+	return &host.Error{Code: code, Detail: fmt.Sprintf(format, args...)}
 }
 
 func liftLimits(v abi.View) *event.Limits {

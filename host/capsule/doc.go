@@ -12,9 +12,10 @@
 //   - manifest.go: Capsule.toml.
 //   - module.go: what kind of file a module is, and the one change that is made
 //     to it before it is compiled.
-//   - load.go: from the directory to compiled modules.
+//   - load.go, exports.go: from the directory to compiled modules.
 //   - instance.go: one guest, and one call of it.
-//   - runner.go: whose turn it is, what is recorded, when a call is given up.
+//   - queue.go: which invocations are taken, and whose turn it is.
+//   - runner.go: what is recorded around a call, and what becomes of the instance.
 //   - cancel.go: the two ways of ending a call.
 //   - output.go: what guests print.
 package capsule

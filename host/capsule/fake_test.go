@@ -98,11 +98,18 @@ func (f *fakeHost) cancel(callID string) {
 	f.cancels[callID]()
 }
 
-// waits returns once n guests have begun to wait for a process; the test's own
-// timeout bounds it.
+// waits returns once n guests have begun to wait for a process.
 func (f *fakeHost) waits(n int) {
-	for strings.Count(strings.Join(f.noted(), "\n"), "wait") < n {
-		time.Sleep(time.Millisecond)
+	until("guests wait for a process", func() bool { return strings.Count(strings.Join(f.noted(), "\n"), "wait") >= n })
+}
+
+// until polls a condition for at most 20 seconds; it may be called from any
+// goroutine.
+func until(what string, ok func() bool) {
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			panic("not in time: " + what)
+		}
 	}
 }
 
@@ -146,13 +153,20 @@ func (p *fakeProcess) Drop(context.Context, host.Caller) error {
 }
 
 // put writes a capsule whose one action is "go".
-func put(t *testing.T, dir, name string, module []byte) {
+func put(t testing.TB, dir, name string, module []byte) {
+	t.Helper()
+	putWith(t, dir, name, module, "")
+}
+
+// putWith is put with more lines at the end of the manifest, where its handlers
+// stand.
+func putWith(t testing.TB, dir, name string, module []byte, more string) {
 	t.Helper()
 	d := filepath.Join(dir, name)
 	if err := os.MkdirAll(d, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	manifest := fmt.Sprintf("[package]\nname = %q\nversion = \"1.0.0\"\n[[component]]\nfile = \"m.wasm\"\n[subscribe]\n\"t.v1.go\" = { wit = \"opaque\", handler = \"go\" }\n", name)
+	manifest := fmt.Sprintf("[package]\nname = %q\nversion = \"1.0.0\"\n[[component]]\nfile = \"m.wasm\"\n[subscribe]\n\"t.v1.go\" = { wit = \"opaque\", handler = \"go\" }\n%s", name, more)
 	if err := errors.Join(
 		os.WriteFile(filepath.Join(d, capsule.ManifestName), []byte(manifest), 0o644),
 		os.WriteFile(filepath.Join(d, "m.wasm"), module, 0o644)); err != nil {
@@ -259,11 +273,17 @@ func honest() []byte {
 	return g.hook(call(g.spawn, imageAt, returnAt))
 }
 
-// detail returns the reason in the ledger's words, and fails if it is not what
-// was wanted.
-func wantDetail(t *testing.T, got, want string) {
-	t.Helper()
-	if !strings.Contains(got, want) {
-		t.Errorf("detail %q, want one with %q", got, want)
-	}
+// idleHost is a fakeHost that notes nothing.
+type idleHost struct{ fakeHost }
+
+func (h *idleHost) Spawn(context.Context, host.Caller, host.Request) (*host.Result, error) {
+	return &host.Result{Stdout: []byte("out")}, nil
 }
+
+func (h *idleHost) BeginInvocation(ctx context.Context, _ host.Caller, _ string, _ []byte) (context.Context, capsule.Record, error) {
+	return ctx, idleRecord{}, nil
+}
+
+type idleRecord struct{}
+
+func (idleRecord) Finish(host.Finished) error { return nil }

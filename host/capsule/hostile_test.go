@@ -1,10 +1,14 @@
 package capsule_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,7 +17,7 @@ import (
 )
 
 // hostile are guests that break a rule, each with the reason that the ledger
-// gives for their end. "" as reason: the guest lives on.
+// gives for their end, or one of several. "" as reason: the guest lives on.
 func hostile() map[string]struct {
 	module []byte
 	reason string
@@ -48,13 +52,34 @@ func hostile() map[string]struct {
 	spoilt("option-tag", "no case 2", func(i *Image) { i.U8(imageAt+16, 2) })
 	spoilt("enum-case", "no case 9", func(i *Image) { i.U8(imageAt+118, 1); i.U8(imageAt+119, 9) })
 	spoilt("the-same-bytes-again-and-again", "more than the memory holds", func(i *Image) {
-		list := i.Alloc(8*4096, 4)
-		for n := range uint32(4096) {
-			i.U32(list+8*n, 40_000) // zeros, which are UTF-8
-			i.U32(list+8*n+4, 1<<16)
+		list := i.Alloc(16*200, 4)
+		for n := range uint32(200) {
+			i.U32(list+16*n+8, 40_000) // zeros, which are UTF-8
+			i.U32(list+16*n+12, 1<<16)
+		}
+		i.U32(imageAt+28, list)
+		i.U32(imageAt+32, 200)
+	})
+
+	// Lists that are well formed and too long: refused, and not lifted.
+	long := func(name string, pages uint32, spoil func(*Image)) {
+		add(name, "", func(g *guest) []byte {
+			g.Memory(pages, 0)
+			g.request(spoil, "true", "a")
+			g.Bump(cellAt, pages<<16)
+			return g.hook(call(g.spawn, imageAt, returnAt), refusedOrTrap(returnAt))
+		})
+	}
+	long("args-without-number", 256, func(i *Image) { i.U32(imageAt+8, 1<<16); i.U32(imageAt+12, 200<<13) })
+	long("env-without-number", 256, func(i *Image) { i.U32(imageAt+28, 1<<16); i.U32(imageAt+32, 200<<12) })
+	long("args-without-measure", 256, func(i *Image) {
+		list := i.Alloc(16, 4)
+		for n := range uint32(2) {
+			i.U32(list+8*n, 1<<16)
+			i.U32(list+8*n+4, 1<<19+1)
 		}
 		i.U32(imageAt+8, list)
-		i.U32(imageAt+12, 4096)
+		i.U32(imageAt+12, 2)
 	})
 
 	calls := func(name, reason string, code func(g *guest) []byte) {
@@ -86,7 +111,8 @@ func hostile() map[string]struct {
 	calls("endless-loop", "did not return", func(g *guest) []byte { return Forever() })
 	calls("endless-loop-of-calls", "did not return", func(g *guest) []byte { return Forever(call(g.spawn, imageAt, returnAt)) })
 	calls("memory-without-end", "did not return", func(g *guest) []byte { return Forever(Const(16), Grow(), Drop()) })
-	add("recursion-without-end", "stack overflow", func(g *guest) []byte {
+	// On a busy machine the deadline comes before the end of the stack.
+	add("recursion-without-end", "stack overflow|did not return", func(g *guest) []byte {
 		g.Bump(cellAt, heapAt)
 		self := uint32(8 + 1 + 1) // after the imports, the allocator and the hook
 		g.hook(Call(self))
@@ -98,6 +124,20 @@ func hostile() map[string]struct {
 		g.Bump(cellAt, heapAt)
 		return g.hook(Forever(TableGrow(1<<28), Drop()))
 	})
+
+	// Guests that begin badly.
+	starts := func(name, reason string, code func(g *guest) []byte) {
+		add(name, reason, func(g *guest) []byte {
+			g.request(nil, "true")
+			g.Bump(cellAt, heapAt)
+			g.Func("_initialize", "", "", 0, code(g))
+			return g.hook()
+		})
+	}
+	starts("initialize-traps", "its instance could not be made", func(*guest) []byte { return Trap() })
+	starts("initialize-loops", "did not return", func(*guest) []byte { return Forever() })
+	starts("initialize-misuses", "not aligned", func(g *guest) []byte { return call(g.spawn, imageAt+1, returnAt) })
+	starts("initialize-spawns", "", func(g *guest) []byte { return call(g.spawn, imageAt, returnAt) })
 
 	// Allocators that cannot be believed.
 	allocator := func(name, reason string, body ...[]byte) {
@@ -134,9 +174,22 @@ func hostile() map[string]struct {
 			return g.Bytes()
 		})
 	}
+	answers("answer-with-a-long-action", "the action of its answer has 257 bytes", imageAt, func(i *Image) { i.U32(imageAt, heapAt); i.U32(imageAt+4, 257) })
+	add("answer-with-long-data", "the data of its answer has 8388609 bytes", func(g *guest) []byte {
+		g.Memory(160, 0)
+		g.Bump(cellAt, heapAt)
+		im := &Image{Base: imageAt}
+		im.Alloc(20, 4)
+		im.U8(imageAt+8, 1)
+		im.U32(imageAt+12, 1<<16)
+		im.U32(imageAt+16, 8<<20+1)
+		g.Data(imageAt, im.Bytes())
+		g.Func("astrid-hook-trigger", "iiii", "i", 0, Const(imageAt))
+		return g.Bytes()
+	})
 	answers("answer-outside", "outside the memory", 0xffff_fffc, func(*Image) {})
 	answers("answer-misaligned", "not aligned", imageAt+1, func(*Image) {})
-	answers("answer-near-2-32", "more than the memory holds", imageAt, func(i *Image) { i.U32(imageAt+4, 0xffff_fffe) })
+	answers("answer-near-2-32", "at most 256 are taken", imageAt, func(i *Image) { i.U32(imageAt+4, 0xffff_fffe) })
 	answers("answer-not-utf-8", "not UTF-8", imageAt, func(i *Image) { i.Text(imageAt, "\xff") })
 	answers("answer-option-tag", "no case 3", imageAt, func(i *Image) { i.U8(imageAt+8, 3) })
 	add("post-traps", "after it had answered", func(g *guest) []byte {
@@ -151,6 +204,11 @@ func hostile() map[string]struct {
 		return g.hook()
 	})
 	return all
+}
+
+// refusedOrTrap traps unless the result at an address is an error.
+func refusedOrTrap(at uint32) []byte {
+	return slices.Concat(Const(at), Load8(), []byte{0x45, 0x04, 0x40}, Trap(), []byte{0x0b})
 }
 
 // TestHostileGuestsHarmNobody: whatever a guest does, its invocation ends with
@@ -181,7 +239,9 @@ func TestHostileGuestsHarmNobody(t *testing.T) {
 			case !errors.As(err, &failed) || failed.Outcome != end.Outcome:
 				t.Errorf("error %v, in the ledger %q", err, end.Outcome)
 			}
-			wantDetail(t, end.Detail, want)
+			if !slices.ContainsFunc(strings.Split(want, "|"), func(s string) bool { return strings.Contains(end.Detail, s) }) {
+				t.Errorf("detail %q, want one with %q", end.Detail, want)
+			}
 			if end.InstanceLost != (want != "") {
 				t.Errorf("instance lost: %v", end.InstanceLost)
 			}
@@ -192,5 +252,38 @@ func TestHostileGuestsHarmNobody(t *testing.T) {
 				t.Errorf("the honest capsule answers %q, error %v", a.Data, err)
 			}
 		})
+	}
+}
+
+// TestLoopingGuestsStopNobody: while more guests loop than there are cores,
+// another capsule answers, and the garbage collector gets its turn.
+func TestLoopingGuestsStopNobody(t *testing.T) {
+	dir := t.TempDir()
+	g := newGuest()
+	g.Bump(cellAt, heapAt)
+	put(t, dir, "loops", g.hook(Forever()))
+	put(t, dir, "honest", honest())
+	h := &fakeHost{}
+	r := runner(t, dir, h, capsule.RunOptions{Deadline: time.Minute, Grace: 10 * time.Millisecond})
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	n := runtime.GOMAXPROCS(0) + 2
+	for i := range n {
+		wg.Go(func() { _, _ = r.Invoke(ctx, invocation("loops", fmt.Sprint("p", i), "c")) })
+	}
+	until("all of them loop", func() bool { return strings.Count(strings.Join(h.noted(), "\n"), "begin loops") == n })
+	for range 5 {
+		began := time.Now()
+		if a, err := r.Invoke(t.Context(), invocation("honest", "alice", "c")); err != nil || string(a.Data) != "fine" {
+			t.Fatalf("the honest capsule answers %q, error %v", a.Data, err)
+		}
+		answered := time.Since(began)
+		runtime.GC()
+		t.Logf("%d guests loop: an honest call took %v, a collection %v", n, answered, time.Since(began)-answered)
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("an honest call and a collection took %v", took)
+		}
 	}
 }

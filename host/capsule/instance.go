@@ -23,6 +23,13 @@ var hookResult = abi.Record("capsule-result",
 	abi.Field{Name: "action", Type: abi.String},
 	abi.Field{Name: "data", Type: abi.Option(abi.String)})
 
+// Bounds of an answer, in bytes. They are looked at before it is copied: what a
+// guest may make its own memory hold, the daemon need not hold twice.
+const (
+	maxAction = 256
+	maxData   = 8 << 20
+)
+
 // instance is one guest. It belongs to whoever holds the turn of its slot.
 type instance struct {
 	id     string
@@ -110,11 +117,26 @@ func (in *instance) call(ctx context.Context, action string, payload []byte) (a 
 	}
 	lift := abi.NewLifter(in.guest)
 	result := lift.At(uint32(out[0]), hookResult)
-	a.Action = result.Field("action").Text()
-	if data, ok := result.Field("data").Option(); ok {
-		a.Data, a.HasData = []byte(data.Text()), true
+	if a, err = liftAnswer(result); err != nil {
+		return Answer{}, nil, err
 	}
 	return a, in.freed(ctx, out[0]), nil
+}
+
+// liftAnswer reads the hook's result. The error says what of it is too long.
+func liftAnswer(result abi.View) (a Answer, err error) {
+	action := result.Field("action")
+	if n := action.Size(); n > maxAction {
+		return a, fmt.Errorf("the action of its answer has %d bytes; at most %d are taken", n, maxAction)
+	}
+	a.Action = action.Text()
+	if data, ok := result.Field("data").Option(); ok {
+		if n := data.Size(); n > maxData {
+			return a, fmt.Errorf("the data of its answer has %d bytes; at most %d are taken", n, maxData)
+		}
+		a.Data, a.HasData = []byte(data.Text()), true
+	}
+	return a, nil
 }
 
 // freed lets the guest free its result.

@@ -11,7 +11,8 @@ import (
 const (
 	maxLine   = 4 << 10  // of a line; a longer one is cut into several
 	maxPerRun = 64 << 10 // during one invocation; then one line tells of it
-	tailBytes = 1 << 10  // of the end of stderr, kept for the reason of a trap
+	tailBytes = 8 << 10  // of the end of stderr, kept for the reason of a trap
+	maxWords  = 1 << 10  // of that, in the reason itself
 )
 
 // output takes what a guest prints on one stream and logs it line by line. A
@@ -89,9 +90,17 @@ func (o *output) next() {
 	o.used, o.tail = 0, o.tail[:0]
 }
 
-// last returns the end of what the guest printed in this invocation.
+// last returns what a guest that died had to say: from its last panic on, or
+// else the end of what it printed in this invocation.
 func (o *output) last() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return string(bytes.TrimSpace(bytes.ToValidUTF8(o.tail, []byte("\uFFFD"))))
+	words := o.tail
+	// As Go and Rust say it.
+	if i := max(bytes.LastIndex(words, []byte("panic: ")), bytes.LastIndex(words, []byte("panicked at "))); i >= 0 {
+		words = words[bytes.LastIndexByte(words[:i], '\n')+1:]
+		words = words[:min(len(words), maxWords)]
+	}
+	words = words[max(0, len(words)-maxWords):]
+	return string(bytes.TrimSpace(bytes.ToValidUTF8(words, []byte("\uFFFD"))))
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 
 	"github.com/astrid-os/processledger/host"
 	"github.com/astrid-os/processledger/host/bind"
-	"github.com/astrid-os/processledger/host/policy"
 	"github.com/astrid-os/processledger/ledger/event"
 )
 
@@ -112,13 +110,6 @@ type slot struct {
 	in *instance // nil: none lives
 }
 
-// ticket is an invocation that waits for its turn.
-type ticket struct {
-	key    slotKey
-	callID string
-	cancel context.CancelCauseFunc
-}
-
 // NewRunner returns a Runner of the set's capsules. Close it.
 func NewRunner(s *Set, h Host, o RunOptions) *Runner {
 	if o.Deadline == 0 {
@@ -194,84 +185,6 @@ func (r *Runner) Invoke(ctx context.Context, inv Invocation) (Answer, error) {
 		return Answer{}, ErrClosed
 	}
 	return r.invoke(ctx, s, c, inv, t)
-}
-
-// find checks an invocation before anything is done about it.
-func (r *Runner) find(inv Invocation) (*Capsule, error) {
-	c := r.set.loaded[inv.Capsule]
-	switch {
-	case c == nil:
-		return nil, fmt.Errorf("%w: %.80q", ErrUnknownCapsule, inv.Capsule)
-	case !policy.ValidPrincipal(inv.Principal):
-		return nil, fmt.Errorf("%w: %.80q", ErrBadPrincipal, inv.Principal)
-	case !c.Handles(inv.Action):
-		return nil, fmt.Errorf("%w: %.80q; its manifest has handlers for %q", ErrUnknownAction, inv.Action, c.actions())
-	case len(inv.Payload) > MaxPayload:
-		return nil, ErrPayloadTooBig
-	}
-	return c, nil
-}
-
-func (m *Manifest) actions() []string {
-	var all []string
-	for _, h := range m.Handlers {
-		all = append(all, h.Action)
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
-// enter lets an invocation in and queues it; on success r.running is to be told
-// when it is over.
-func (r *Runner) enter(t *ticket) (*slot, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		return nil, ErrClosed
-	}
-	waiting := 0
-	for other := range r.queue {
-		if other.key == t.key {
-			waiting++
-		}
-	}
-	if waiting >= maxWaiting {
-		return nil, ErrBusy
-	}
-	s := r.slots[t.key]
-	if s == nil {
-		s = &slot{key: t.key, turn: make(chan struct{}, 1)}
-		s.turn <- struct{}{}
-		r.slots[t.key] = s
-	}
-	r.queue[t] = struct{}{}
-	r.running.Add(1)
-	return s, nil
-}
-
-func (r *Runner) leaveQueue(t *ticket) {
-	r.mu.Lock()
-	delete(r.queue, t)
-	r.mu.Unlock()
-}
-
-// CancelWaiting cancels the invocations that wait for their turn and match; an
-// empty principal or capsule matches all, and so does an empty list of call
-// ids. They return ErrCancelled and leave no trace in the ledger, for nothing
-// ran. Call it before host.Cancel, which reaches those that have begun: in this
-// order none falls between the two. It returns how many it reached.
-func (r *Runner) CancelWaiting(principal, capsule string, callIDs []string) int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	n := 0
-	for t := range r.queue {
-		if (principal == "" || t.key.principal == principal) && (capsule == "" || t.key.capsule == capsule) &&
-			(len(callIDs) == 0 || slices.Contains(callIDs, t.callID)) {
-			t.cancel(ErrCancelled)
-			n++
-		}
-	}
-	return n
 }
 
 // invoke records, calls and records again. The caller holds the turn.

@@ -198,9 +198,7 @@ func TestWaitingInvocationsCanBeCancelled(t *testing.T) {
 		_, err := r.Invoke(t.Context(), invocation("blocked", "alice", "second"))
 		second <- err
 	})
-	for r.CancelWaiting("alice", "", []string{"second"}) == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	until("the second invocation waits", func() bool { return r.CancelWaiting("alice", "", []string{"second"}) > 0 })
 	if err := <-second; !errors.Is(err, capsule.ErrCancelled) {
 		t.Errorf("error %v", err)
 	}

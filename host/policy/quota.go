@@ -10,7 +10,7 @@ import (
 // The contract's numbers.
 const (
 	DefaultBackground = 8                 // concurrent background and persistent processes of a principal
-	MostBackground    = 256               // what a profile may ask for
+	MaxBackground     = 256               // what a profile may ask for
 	DefaultSync       = 4                 // sync spawns at once a principal (the project's own bound)
 	DefaultPerCapsule = 8                 // concurrent background and persistent processes of a capsule
 	DefaultMaxTimeout = 300 * time.Second // of a sync spawn: a profile's max_timeout_secs
@@ -76,8 +76,8 @@ func New(c Config, g *Gate) (*Policy, error) {
 }
 
 func (q Quotas) check(whose string) error {
-	if q.Background > MostBackground {
-		return fmt.Errorf("%s: max_background_processes %d: %w: want 0 to %d", whose, q.Background, ErrQuota, MostBackground)
+	if q.Background > MaxBackground {
+		return fmt.Errorf("%s: max_background_processes %d: %w: want 0 to %d", whose, q.Background, ErrQuota, MaxBackground)
 	}
 	if q.MaxTimeout <= 0 {
 		return fmt.Errorf("%s: max_timeout %v: %w: want more than 0", whose, q.MaxTimeout, ErrQuota)

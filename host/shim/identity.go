@@ -14,7 +14,7 @@ import (
 )
 
 // pidfsRoot is FD_PIDFS_ROOT of linux/fcntl.h (6.17; 6.14 and later accept any
-// pidfd there, see HandleAlive).
+// pidfd there, see OpenHandle).
 const pidfsRoot = -10002
 
 // OpenProc opens a proc file system as a path. The shim opens the machine's own

@@ -139,10 +139,7 @@ func (l *launcher) clone(attr *syscall.SysProcAttr, fds []int) (pid, pidfd int, 
 	if err != nil {
 		return 0, -1, err
 	}
-	if pidfd < 0 { // before Linux 5.2; it is our child and not reaped yet
-		pidfd, err = unix.PidfdOpen(pid, 0)
-	}
-	return pid, pidfd, err
+	return pid, pidfd, nil // since Linux 5.2 the clone gives a pidfd or fails
 }
 
 // ShimEnv is the environment of launcher and shims: one thread of Go code and a

@@ -66,9 +66,14 @@ func executable(path string) error {
 // (BINPRM_BUF_SIZE).
 const maxShebang = 256
 
+// maxHashed is the most bytes of an executable that are read for its digest: a
+// program must not wait for the reading of a file that may be sparse, remote or
+// larger than any program is.
+const maxHashed = 256 << 20
+
 // describe names the file at path by content, device and inode, and the
 // interpreter if it is a script. A file that may be run but not read has no
-// digest. It is called before the program runs, so that a script that rewrites
+// digest, nor has one that is no regular file or larger than maxHashed. It is called before the program runs, so that a script that rewrites
 // itself cannot change what the ledger says was run.
 func describe(path, dir string) (file File, interpreter *File, err error) {
 	// Not blocking: an interpreter may be anything, a FIFO too.
@@ -81,18 +86,23 @@ func describe(path, dir string) (file File, interpreter *File, err error) {
 	}
 	f := os.NewFile(uintptr(fd), path)
 	defer f.Close()
-	file, size := identify(fd, path, dir)
-	sum := sha256.New()
+	file, size, regular := identify(fd, path, dir)
+	if !regular {
+		return file, nil, nil
+	}
 	var head [maxShebang]byte
 	n, err := io.ReadFull(f, head[:min(size, maxShebang)])
 	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
 		return file, nil, err
 	}
-	sum.Write(head[:n])
-	if _, err := io.Copy(sum, io.LimitReader(f, size-int64(n))); err != nil {
-		return file, nil, err
+	if size <= maxHashed {
+		sum := sha256.New()
+		sum.Write(head[:n])
+		if _, err := io.Copy(sum, io.LimitReader(f, size-int64(n))); err != nil {
+			return file, nil, err
+		}
+		file.SHA256 = sum.Sum(nil)
 	}
-	file.SHA256 = sum.Sum(nil)
 	if name := shebang(head[:n]); name != "" {
 		interpreter = describeInterpreter(name, dir)
 	}
@@ -106,7 +116,7 @@ func describeUnreadable(path, dir string) (file File, interpreter *File, err err
 		return file, nil, err
 	}
 	defer unix.Close(fd)
-	file, _ = identify(fd, path, dir)
+	file, _, _ = identify(fd, path, dir)
 	return file, nil, nil
 }
 
@@ -121,9 +131,10 @@ func describeInterpreter(name, dir string) *File {
 	return &File{Path: absolute(name, dir)}
 }
 
-// identify fills in all but the digest, and returns the size. The path is the
+// identify fills in all but the digest, and returns the size and whether it is a
+// regular file. The path is the
 // one that the kernel knows the open file by, with every symbolic link resolved.
-func identify(fd int, path, dir string) (file File, size int64) {
+func identify(fd int, path, dir string) (file File, size int64, regular bool) {
 	file = File{Path: absolute(path, dir)}
 	var link [unix.PathMax]byte
 	n, err := unix.Readlink("/proc/self/fd/"+strconv.Itoa(fd), link[:])
@@ -133,8 +144,9 @@ func identify(fd int, path, dir string) (file File, size int64) {
 	var st unix.Stat_t
 	if unix.Fstat(fd, &st) == nil {
 		file.Device, file.Inode, size = st.Dev, st.Ino, st.Size
+		regular = st.Mode&unix.S_IFMT == unix.S_IFREG
 	}
-	return file, size
+	return file, size, regular
 }
 
 func absolute(path, dir string) string {

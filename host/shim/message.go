@@ -61,7 +61,7 @@ type Message struct {
 	Target  uint32
 	Cause   string // of a signal: event.SignalRequested.Cause
 	Order   string // "lifetime" or "orphan"
-	Due     int64
+	Due     int64  // CLOCK_BOOTTIME ns at which Order was due
 	Phase   uint32
 	Record  []byte
 

@@ -71,10 +71,7 @@ func start(spec *Spec, stdio [3]int) (*program, *stepError) {
 	if err != nil {
 		return nil, &stepError{"exec", execDetail(path, p.interpreter, err), err}
 	}
-	if p.pidfd < 0 { // before Linux 5.2; it is our child and not reaped yet
-		p.pidfd, _ = unix.PidfdOpen(p.pid, unix.PIDFD_NONBLOCK)
-	}
-	return p, nil
+	return p, nil // with a pidfd: since Linux 5.2 the clone gives one or fails
 }
 
 // execDetail tells of the interpreter when the kernel's ENOENT means that one.

@@ -35,8 +35,8 @@ type Ready struct {
 
 // Going is the record `go`: from here on the program may have run.
 type Going struct {
-	Boot int64
-	Wall int64
+	Boot int64 // CLOCK_BOOTTIME ns just before the record was written
+	Wall int64 // the same moment, ns since 1970
 }
 
 // Started is the record `started`: the program was executed.

@@ -150,8 +150,5 @@ func (s *supervisor) send(sig unix.Signal, target uint32) error {
 	if s.prog.reaped {
 		return unix.ESRCH
 	}
-	if s.prog.pidfd < 0 {
-		return unix.Kill(s.prog.pid, sig) // not reaped, so the number is still its own
-	}
 	return unix.PidfdSendSignal(s.prog.pidfd, sig, nil, 0)
 }

@@ -19,7 +19,9 @@ type Orders struct {
 	// LifetimeNano is how long after its start the program may run,
 	// CLOCK_BOOTTIME ns; 0: no bound. Then TERM to the tree, GraceNano, KILL.
 	LifetimeNano int64
-	GraceNano    int64
+
+	// GraceNano is how long after that TERM the KILL comes, ns.
+	GraceNano int64
 
 	// OrphanNano is how long the program may run without a daemon's
 	// connection, ns; 0: for ever. Then KILL of the tree.

@@ -5,6 +5,7 @@ package shim
 import (
 	"errors"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -27,6 +28,7 @@ type supervisor struct {
 	children <-chan os.Signal
 	inbox    chan delivery
 	alarm    *alarm
+	again    <-chan time.Time // stands in for an alarm that could not be set
 
 	conn     *Conn // nil while no daemon is there
 	alone    int64 // CLOCK_BOOTTIME at which the last daemon left
@@ -281,7 +283,7 @@ func (s *supervisor) run() {
 	}
 	s.reap() // it may have ended before we listened for signals of children
 	for !s.advance() {
-		s.alarm.set(s.orders.next(s.conn != nil, s.alone))
+		s.arm()
 		select {
 		case <-s.children:
 			s.reap()
@@ -289,10 +291,22 @@ func (s *supervisor) run() {
 			s.handle(d)
 		case <-s.alarm.C:
 			s.carryOut()
+		case <-s.again:
+			s.again = nil
+			s.carryOut()
 		case <-s.end.wake(s.out, s.err):
 		case <-s.end.timer:
 			s.end.timer, s.end.late = nil, true
 		}
+	}
+}
+
+// arm sets the alarm for what is due next. The kernel has no reason to refuse
+// it; if it does, the orders are looked at once a second instead: a bound that
+// comes a second late is better than none.
+func (s *supervisor) arm() {
+	if s.alarm.set(s.orders.next(s.conn != nil, s.alone)) != nil && s.again == nil {
+		s.again = time.After(time.Second)
 	}
 }
 

@@ -147,9 +147,24 @@ func (c *Client) Newest(ctx context.Context, w io.Writer) (*Newest, error) {
 		return nil, Errorf(CodeFailed, "the copy of the newest segment arrived damaged: digest %x, the daemon says %q", out.SHA256, got).
 			WithHint("try again")
 	}
-	out.First, _ = strconv.ParseUint(resp.Trailer.Get(TrailerFirst), 10, 64)
-	out.Last, _ = strconv.ParseUint(resp.Trailer.Get(TrailerLast), 10, 64)
+	first, err1 := seqTrailer(resp, TrailerFirst)
+	last, err2 := seqTrailer(resp, TrailerLast)
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, err
+	}
+	out.First, out.Last = first, last
 	return out, nil
+}
+
+// seqTrailer reads a trailer that holds a seq.
+func seqTrailer(resp *http.Response, name string) (uint64, error) {
+	text := resp.Trailer.Get(name)
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return 0, Errorf(CodeFailed, "copy of the newest segment: the trailer %s is %q, which is no seq", name, text).
+			WithHint("check that astridctl and astridd are of the same version")
+	}
+	return n, nil
 }
 
 // call sends one request and decodes its JSON answer.

@@ -86,15 +86,16 @@ type LedgerStatus struct {
 
 // Recovery is what the matching of ledger and disk at the start found.
 type Recovery struct {
-	Adopted   uint32 `json:"adopted"`
-	Exited    uint32 `json:"exited"`
-	Lost      uint32 `json:"lost"`
-	Aborted   uint32 `json:"aborted"`
-	Failed    uint32 `json:"failed"`
-	Ended     uint32 `json:"ended"`
-	Orphans   uint32 `json:"orphans"`
-	Resumed   uint32 `json:"resumed"`
-	TookNanos int64  `json:"took_ns"`
+	Adopted uint32 `json:"adopted"` // living processes held again
+	Exited  uint32 `json:"exited"`  // processes that ended meanwhile, with a true exit
+	Lost    uint32 `json:"lost"`    // processes proven dead whose exit is unknown
+	Aborted uint32 `json:"aborted"` // granted spawns of which nothing ran
+	Failed  uint32 `json:"failed"`  // granted spawns that could not be started
+	Ended   uint32 `json:"ended"`   // living ephemeral processes cancelled as owner-lost
+	Orphans uint32 `json:"orphans"` // shims and directories unknown to the ledger or terminal in it, ended
+	Resumed uint32 `json:"resumed"` // unfinished cancels, stops and timers taken up again
+
+	TookNano int64 `json:"took_ns"` // from recovery.started to recovery.finished, ns
 }
 
 // Usage is how many live processes one scope has.
@@ -192,7 +193,7 @@ type Answer struct {
 	Outcome  string  `json:"outcome"`
 	Action   string  `json:"action"`         // what the guest returned: "continue", "final", "deny", "abort", …
 	Data     *string `json:"data,omitempty"` // the guest's data, nil if it gave none
-	TookNano int64   `json:"took_ns"`
+	TookNano int64   `json:"took_ns"`        // from the request to the guest's answer, ns
 }
 
 // CancelRequest is the body of /v1/cancel.
@@ -208,7 +209,7 @@ type CancelRequest struct {
 
 // CancelAnswer is what /v1/cancel answers, once the cancel is durable.
 type CancelAnswer struct {
-	Cancel  string   `json:"cancel"`  // ULID of the cancel; empty if nothing was reached and nothing recorded
+	Cancel  string   `json:"cancel"`  // ULID of the cancel
 	Handles []string `json:"handles"` // the live handles it reaches
 
 	// Unrecorded is true if the ledger could not commit: the processes are

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
+	"time"
 
 	"github.com/astrid-os/processledger/internal/ui"
 )
@@ -104,6 +106,8 @@ func (s *site) astridctl(ctx context.Context, args ...string) (out []byte, code 
 	var both bytes.Buffer
 	cmd := exec.CommandContext(ctx, s.self, args...)
 	cmd.Env = s.environment()
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // so that it cleans up
+	cmd.WaitDelay = 5 * time.Second
 	cmd.Stdout, cmd.Stderr = &both, &both
 	err = cmd.Run()
 	var exit *exec.ExitError

@@ -20,6 +20,7 @@ type site struct {
 	bin       string // astridd, astrid-shim
 	capsules  string // what the daemon serves
 	data      string // the daemon's data directory
+	tmp       string // temporary files of all that runs here
 	config    string // path of the daemon's configuration
 	isolation string // as configured
 
@@ -48,11 +49,11 @@ func newSite(say *narrator, root, self string) (*site, error) {
 	}
 	s := &site{
 		say: say, self: self, root: root, dir: dir, bin: filepath.Join(dir, "bin"), capsules: filepath.Join(dir, "capsules"),
-		data: filepath.Join(dir, "data"), config: filepath.Join(dir, "astridd.toml"),
+		data: filepath.Join(dir, "data"), tmp: filepath.Join(dir, "tmp"), config: filepath.Join(dir, "astridd.toml"),
 		isolation: "pidns",
 	}
 	s.client = control.NewClient(filepath.Join(s.data, "control.sock"))
-	for _, d := range []string{s.bin, s.capsules} {
+	for _, d := range []string{s.bin, s.capsules, s.tmp} {
 		if err := os.Mkdir(d, 0o755); err != nil {
 			return nil, errors.Join(err, os.RemoveAll(dir))
 		}
@@ -75,11 +76,11 @@ max_background_processes = 0
 }
 
 // environment is that of the commands the demo runs: it points them at the
-// demo's daemon and at no other.
+// demo's daemon and at no other, and their temporary files at its directory.
 func (s *site) environment() []string {
-	env := []string{"ASTRID_DATA=" + s.data}
+	env := []string{"ASTRID_DATA=" + s.data, "TMPDIR=" + s.tmp}
 	for _, kv := range os.Environ() {
-		if !strings.HasPrefix(kv, "ASTRID_") {
+		if !strings.HasPrefix(kv, "ASTRID_") && !strings.HasPrefix(kv, "TMPDIR=") {
 			env = append(env, kv)
 		}
 	}

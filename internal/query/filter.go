@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oklog/ulid/v2"
+
 	"github.com/astrid-os/processledger/ledger/event"
 )
 
@@ -39,13 +41,6 @@ type Filter struct {
 
 	// Text is a regular expression on the event's JSON. Empty: no such test.
 	Text string
-}
-
-// Empty reports whether the filter fits every event.
-func (f *Filter) Empty() bool {
-	return f.Since.IsZero() && f.Until.IsZero() && f.FromSeq == 0 && f.ToSeq == 0 &&
-		len(f.Principals)+len(f.Capsules)+len(f.CallIDs)+len(f.Commands)+
-			len(f.Handles)+len(f.Kinds)+len(f.Outcomes)+len(f.Text) == 0
 }
 
 // Check tells what is wrong with the filter: a malformed handle, expression,
@@ -82,8 +77,8 @@ func checkPrefix(h string) error {
 	switch {
 	case h == "":
 		return fmt.Errorf("a handle id is empty; give its first characters at least")
-	case len(h) > 26:
-		return fmt.Errorf("handle %q is longer than a ULID, which has 26 characters", h)
+	case len(h) > ulid.EncodedSize:
+		return fmt.Errorf("handle %q is longer than a ULID, which has %d characters", h, ulid.EncodedSize)
 	case bad >= 0:
 		return fmt.Errorf("handle %q is no ULID and no beginning of one: %q cannot be part of it", h, h[bad:bad+1])
 	}

@@ -205,7 +205,7 @@ func TestValuesRoundTrip(t *testing.T) {
 			t.Errorf("%s is not known as a parameter", name)
 		}
 	}
-	if empty, err := FromValues(nil, Now{}); err != nil || !empty.Empty() || f.Empty() {
+	if empty, err := FromValues(nil, Now{}); err != nil || !cmp.Equal(empty, Filter{}) {
 		t.Errorf("empty: %+v, %v", empty, err)
 	}
 }

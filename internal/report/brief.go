@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/astrid-os/processledger/internal/ui"
@@ -31,7 +32,7 @@ func brief(e *event.Event) string {
 	case *event.ProcessLost:
 		return b.Reason + detail(b.Detail)
 	case *event.SignalRequested:
-		return fmt.Sprintf("%s to the %s, cause %s, by %s", Signal(b.Signal), b.Target, or(b.Cause, "unknown"), Actor(e))
+		return fmt.Sprintf("%s to the %s, cause %s, by %s", Signal(b.Signal), b.Target, cmp.Or(b.Cause, "unknown"), Actor(e))
 	case *event.SignalSent:
 		if b.Delivered {
 			return Signal(b.Signal) + " delivered"
@@ -47,9 +48,9 @@ func brief(e *event.Event) string {
 func briefScope(e *event.Event) string {
 	switch b := e.Body.(type) {
 	case *event.InvocationStarted:
-		return fmt.Sprintf("%s, call %s, by %s", b.Action, or(e.CallID, "without id"), Actor(e))
+		return fmt.Sprintf("%s, call %s, by %s", b.Action, cmp.Or(e.CallID, "without id"), Actor(e))
 	case *event.InvocationFinished:
-		return fmt.Sprintf("%s, call %s, %s", b.Outcome, or(e.CallID, "without id"), nanos(b.DurationNano))
+		return fmt.Sprintf("%s, call %s, %s", b.Outcome, cmp.Or(e.CallID, "without id"), nanos(b.DurationNano))
 	case *event.CancelRequested:
 		return fmt.Sprintf("%s, by %s%s", ui.Count(len(b.Handles), "process"), Actor(e), because(b.Reason))
 	case *event.PolicyChanged:
@@ -59,7 +60,7 @@ func briefScope(e *event.Event) string {
 	case *event.DaemonStopped:
 		return b.Reason
 	case *event.CapsuleLoaded:
-		return fmt.Sprintf("version %s, may run %s", or(b.Version, "unknown"), or(list(b.HostProcess), "nothing"))
+		return fmt.Sprintf("version %s, may run %s", cmp.Or(b.Version, "unknown"), cmp.Or(list(b.HostProcess), "nothing"))
 	}
 	return InStory(e)
 }

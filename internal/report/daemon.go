@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -10,7 +11,7 @@ import (
 )
 
 func daemonStarted(b *event.DaemonStarted) string {
-	s := fmt.Sprintf("the daemon started (version %s, uid %d, pid %d", or(b.Version, "unknown"), b.UID, b.PID)
+	s := fmt.Sprintf("the daemon started (version %s, uid %d, pid %d", cmp.Or(b.Version, "unknown"), b.UID, b.PID)
 	if b.Kernel != "" {
 		s += ", kernel " + b.Kernel
 	}
@@ -93,7 +94,7 @@ func capsuleLoaded(e *event.Event, b *event.CapsuleLoaded) string {
 }
 
 func policyChanged(b *event.PolicyChanged) string {
-	subject := "the policy " + or(b.Subject, "(unnamed)")
+	subject := "the policy " + cmp.Or(b.Subject, "(unnamed)")
 	if b.Subject == "config" {
 		subject = "the daemon's configuration"
 	} else if name, ok := strings.CutPrefix(b.Subject, "principal:"); ok {
@@ -104,7 +105,7 @@ func policyChanged(b *event.PolicyChanged) string {
 
 func invocationStarted(e *event.Event, b *event.InvocationStarted) string {
 	return fmt.Sprintf("%s called %s of capsule %s for %s (call %s, %s of payload)", strings.TrimSuffix(actor(e), ","),
-		or(b.Action, "(no action)"), orUnnamed(e.Capsule), orUnnamed(e.Principal), or(e.CallID, "without id"), ui.Count(b.PayloadBytes, "byte"))
+		cmp.Or(b.Action, "(no action)"), orUnnamed(e.Capsule), orUnnamed(e.Principal), cmp.Or(e.CallID, "without id"), ui.Count(b.PayloadBytes, "byte"))
 }
 
 var invocationOutcomes = phrases{
@@ -117,8 +118,8 @@ var invocationOutcomes = phrases{
 }
 
 func invocationFinished(e *event.Event, b *event.InvocationFinished) string {
-	s := fmt.Sprintf("call %s of capsule %s for %s %s", or(e.CallID, "without id"), orUnnamed(e.Capsule), orUnnamed(e.Principal),
-		invocationOutcomes.say(or(b.Outcome, "ended")))
+	s := fmt.Sprintf("call %s of capsule %s for %s %s", cmp.Or(e.CallID, "without id"), orUnnamed(e.Capsule), orUnnamed(e.Principal),
+		invocationOutcomes.say(cmp.Or(b.Outcome, "ended")))
 	if b.Returned != "" {
 		s += fmt.Sprintf(" %q", b.Returned)
 	}

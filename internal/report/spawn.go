@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -64,7 +65,7 @@ func (t teller) decided(b *event.SpawnDecided) string {
 		}
 		return s
 	}
-	s := fmt.Sprintf("%s was refused: %s", t.process, or(b.Code, "no reason"))
+	s := fmt.Sprintf("%s was refused: %s", t.process, cmp.Or(b.Code, "no reason"))
 	if b.Detail != "" {
 		s += ", " + b.Detail
 	}

@@ -54,10 +54,10 @@ func TestStoryStatus(t *testing.T) {
 
 func TestWhy(t *testing.T) {
 	manifest := make1(1, event.Scope{Capsule: "builder"}, &event.CapsuleLoaded{Manifest: "[capabilities]\nhost_process = [\"sleep\"]\n", ManifestSHA256: sum(8)})
-	profile := make1(2, event.Scope{Principal: "alice"}, &event.PolicyChanged{Subject: "principal:alice", Text: "enabled = true\x1b[31m\n", SHA256: sum(9)})
+	config := make1(2, event.Scope{}, &event.PolicyChanged{Subject: "config", Text: "[quotas]\x1b[31m\n", SHA256: sum(9)})
 	var out bytes.Buffer
 	for _, y := range []Why{
-		{Story: NewStory(aStory()), Policies: []*event.Event{profile, manifest}, Complete: true},
+		{Story: NewStory(aStory()), Policies: []*event.Event{config, manifest}, Complete: true},
 		{Story: NewStory(aRefusal())},
 		{Story: NewStory(aStory()[2:])},
 	} {

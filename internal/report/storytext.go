@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -101,7 +102,7 @@ func (s *Story) decisionFacts(add func(name, value string)) {
 	if d.Outcome == event.OutcomeGranted {
 		add("decision", "granted by "+orUnnamed(d.Rule))
 	} else {
-		add("decision", "refused: "+or(d.Code, "no code")+because(d.Rule))
+		add("decision", "refused: "+cmp.Or(d.Code, "no code")+because(d.Rule))
 	}
 	add("detail", d.Detail)
 	add("numbers", quotas(d.Quotas))
@@ -143,7 +144,7 @@ func fileFact(f *event.File) string {
 	if f == nil || f.Path == "" {
 		return ""
 	}
-	return fmt.Sprintf("%s, SHA-256 %s (device %d, inode %d)", f.Path, or(hex.EncodeToString(f.SHA256), "not known"), f.Device, f.Inode)
+	return fmt.Sprintf("%s, SHA-256 %s (device %d, inode %d)", f.Path, cmp.Or(hex.EncodeToString(f.SHA256), "not known"), f.Device, f.Inode)
 }
 
 // identity shows what names a process for ever; the pid alone never does.
@@ -163,7 +164,7 @@ func identity(i *event.Identity) string {
 
 func (s *Story) endFacts(add func(name, value string)) {
 	if b := s.Exited; b != nil {
-		add("exit", Exit(b.Exit)+", "+causes.say(or(b.Cause, "cause unknown")))
+		add("exit", Exit(b.Exit)+", "+causes.say(cmp.Or(b.Cause, "cause unknown")))
 		add("used", fmt.Sprintf("%s in user mode, %s in kernel mode, at most %s of memory", nanos(b.UserNano), nanos(b.SystemNano), ui.Bytes(b.MaxRSSKiB<<10)))
 		add("stdout", stream(b.Stdout))
 		add("stderr", stream(b.Stderr))

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -15,7 +16,8 @@ type Why struct {
 	Story *Story
 
 	// Policies are the events whose texts were in force when it was decided:
-	// policy.changed of the config and of the principal, and capsule.loaded.
+	// policy.changed of the config, which holds the quotas of every principal,
+	// and capsule.loaded.
 	// Each is the newest before the decision; any may be missing.
 	Policies []*event.Event
 
@@ -26,11 +28,11 @@ type Why struct {
 // Subjects names the policies that bear on the decision about s, as
 // [PolicySubject] does.
 func (s *Story) Subjects() []string {
-	return []string{"config", "principal:" + s.Scope.Principal, "capsule:" + s.Scope.Capsule}
+	return []string{"config", "capsule:" + s.Scope.Capsule}
 }
 
-// PolicySubject tells whose policy e puts into force: "config",
-// "principal:alice", "capsule:builder"; "" if it is no such event.
+// PolicySubject tells whose policy e puts into force: "config" or
+// "capsule:builder"; "" if it is no such event.
 func PolicySubject(e *event.Event) string {
 	switch b := e.Body.(type) {
 	case *event.PolicyChanged:
@@ -67,7 +69,7 @@ func (y *Why) Write(w io.Writer, look Look) error {
 // Headline is the decision in one sentence.
 func (y *Why) Headline() string {
 	s := y.Story
-	command := ui.Cut(or(s.Command(), "a program that the ledger no longer names"), sentenceArgs)
+	command := ui.Cut(cmp.Or(s.Command(), "a program that the ledger no longer names"), sentenceArgs)
 	if s.Decision != nil && s.Decision.Outcome == event.OutcomeGranted {
 		return fmt.Sprintf("%s, of capsule %s for %s, was allowed to run.", command, ui.Safe(orUnnamed(s.Scope.Capsule)), ui.Safe(orUnnamed(s.Scope.Principal)))
 	}
@@ -88,7 +90,7 @@ func (y *Why) Reasons() []string {
 	if d.Outcome == event.OutcomeGranted {
 		say("The rule that allowed it: %s.", orUnnamed(d.Rule))
 	} else {
-		say("The answer to the capsule was %s: %s.", or(d.Code, "no code"), strings.TrimSuffix(or(d.Detail, refusals.say(d.Code)), "."))
+		say("The answer to the capsule was %s: %s.", cmp.Or(d.Code, "no code"), strings.TrimSuffix(cmp.Or(d.Detail, refusals.say(d.Code)), "."))
 		say("The rule that refused it: %s.", orUnnamed(d.Rule))
 	}
 	for _, q := range d.Quotas {

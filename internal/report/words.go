@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"strings"
@@ -40,15 +41,8 @@ func guest(e *event.Event) string {
 	return fmt.Sprintf("capsule %s, for %s,", orUnnamed(e.Capsule), orUnnamed(e.Principal))
 }
 
-func orUnnamed(s string) string { return or(s, "(unnamed)") }
-func orNowhere(s string) string { return or(s, "(nowhere)") }
-
-func or(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}
+func orUnnamed(s string) string { return cmp.Or(s, "(unnamed)") }
+func orNowhere(s string) string { return cmp.Or(s, "(nowhere)") }
 
 // because adds a reason, if there is one.
 func because(reason string) string {
@@ -102,6 +96,7 @@ var (
 		"instance-gone": "the capsule's instance is gone",
 		"refused":       "the spawn was refused",
 		"recovered":     "nobody held it after a restart",
+		"shutdown":      "the daemon was shutting down",
 	}
 	abortReasons = phrases{
 		"caller-gone":    "the caller had left",

@@ -14,7 +14,6 @@ type Table struct {
 	palette Palette
 	width   int // columns of the terminal; 0: rows are never cut
 	rows    []row
-	header  bool
 }
 
 type row struct {
@@ -25,8 +24,8 @@ type row struct {
 // NewTable returns a table with the header, which may be empty. A width above
 // 0 cuts each row to that many columns.
 func NewTable(p Palette, width int, header ...string) *Table {
-	t := &Table{palette: p, width: width, header: len(header) > 0}
-	if t.header {
+	t := &Table{palette: p, width: width}
+	if len(header) > 0 {
 		t.Row(Bold, header...)
 	}
 	return t
@@ -39,14 +38,6 @@ func (t *Table) Row(style Style, cells ...string) {
 		safe[i] = Safe(c)
 	}
 	t.rows = append(t.rows, row{style, safe})
-}
-
-// Len returns the number of rows without the header.
-func (t *Table) Len() int {
-	if t.header {
-		return len(t.rows) - 1
-	}
-	return len(t.rows)
 }
 
 // WriteTo writes the table. Colour goes on whole rows after the layout, since

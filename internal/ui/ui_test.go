@@ -77,9 +77,6 @@ func TestTable(t *testing.T) {
 		table := NewTable(p, 0, "ID", "COMMAND")
 		table.Row(Plain, "1", "evil\x1b[2J\tname")
 		table.Row(Bad, "22", "lost")
-		if table.Len() != 2 {
-			t.Errorf("%d rows", table.Len())
-		}
 		if _, err := table.WriteTo(w); err != nil {
 			t.Fatal(err)
 		}

@@ -121,7 +121,7 @@ type CapsuleLoaded struct {
 //
 // Actor: host. Scope: capsule.
 type CapsuleUnloaded struct {
-	Reason string // "shutdown", "operator", …
+	Reason string // "removed": its directory is gone
 	rest
 }
 
@@ -131,7 +131,7 @@ type CapsuleUnloaded struct {
 //
 // Actor: host. Scope: the principal concerned, if there is one.
 type PolicyChanged struct {
-	Subject string // "config", or "principal:NAME"
+	Subject string // "config"
 	Text    string // the policy itself
 	SHA256  []byte // of the text
 	rest
@@ -196,7 +196,7 @@ type SpawnRequested struct {
 	// ArgsCut is true, ArgsBytes and ArgsDigest tell of the whole.
 	Args       []string
 	ArgsCount  uint32 // how many arguments were given
-	ArgsBytes  uint64 // their size, each with a NUL
+	ArgsBytes  uint64 // their size together, in bytes
 	ArgsCut    bool   // whether Args is not all of them
 	ArgsDigest []byte // keyed, of all arguments, each followed by NUL; only if cut
 
@@ -293,7 +293,7 @@ type File struct {
 	Path   string // resolved
 	Device uint64 // st_dev
 	Inode  uint64 // st_ino
-	SHA256 []byte // of its content
+	SHA256 []byte // of its content; empty if it cannot be read, is no regular file, or has more than 256 MiB
 	rest
 }
 
@@ -405,9 +405,10 @@ type StopRequested struct {
 	rest
 }
 
-// TimerFired records that a timer ran out, before its order is carried out.
+// TimerFired records that a timer ran out: before its order is carried out by
+// the daemon, or after the shim carried it out alone.
 //
-// Actor: timer. Scope: as in spawn.requested.
+// Actor: timer, or shim. Scope: as in spawn.requested.
 type TimerFired struct {
 	Timer   string // "lifetime", "orphan"
 	DueBoot int64  // CLOCK_BOOTTIME ns
@@ -458,7 +459,7 @@ type SignalSent struct {
 //
 // Actor: host. Scope: as in spawn.requested.
 type HandleReleased struct {
-	Reason string // "dropped", "sync-finished", "instance-gone", "refused", "recovered"
+	Reason string // "dropped", "sync-finished", "instance-gone", "refused", "recovered", "shutdown"
 	rest
 }
 
@@ -469,7 +470,7 @@ type HandleReleased struct {
 type OrphanEnded struct {
 	Directory string    // name of its directory
 	Shim      *Identity // absent if no shim lived
-	Reason    string    // "unknown" to the ledger, or "terminal" in it
+	Reason    string    // what the ledger knows of it, as a sentence for people
 	rest
 }
 

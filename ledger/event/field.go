@@ -28,6 +28,7 @@ type DecodeError struct {
 	Reason string
 }
 
+// Error says where the bytes are wrong, and how.
 func (e *DecodeError) Error() string {
 	if e.Field == "" {
 		return fmt.Sprintf("decode event: at byte %d: %s", e.Offset, e.Reason)

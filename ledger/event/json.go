@@ -17,7 +17,7 @@ import (
 //	 "time":"2026-01-02T03:04:05.000000006Z","order_time":"2026-01-02T03:04:05.000Z",
 //	 "boottime_ns":8,"boot_id":"9a3c…-…","principal":"alice","capsule":"builder",
 //	 "instance":"…","call_id":"…","handle":"01J…",
-//	 "actor":{"kind":"operator","uid":0,"role":"admin"},"prev":6,"body":{…}}
+//	 "actor":{"kind":"operator","uid":0,"role":"operator"},"prev":6,"body":{…}}
 //
 // time is the wall clock as read, order_time the non-decreasing time in the
 // id. Numbers and flags of a body always appear, since zero says something;

@@ -13,8 +13,7 @@ type Kind uint32
 
 // The kinds of event. docs/EVENTS.md describes each with its fields.
 //
-// Numbers 40 to 99 are kept for the kinds that the plan names and no room
-// writes yet (handle.attached, watch.armed, watch.disarmed, stdin.closed,
+// Numbers 40 to 99 are kept for kinds that no room writes yet (handle.attached, watch.armed, watch.disarmed, stdin.closed,
 // checkpoint.signed, key.rotated, ledger.read, ledger.archived,
 // ledger.backed-up, ledger.held, ledger.erased).
 const (

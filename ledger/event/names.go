@@ -56,26 +56,8 @@ func ParseActorKind(s string) (ActorKind, error) {
 // String returns the tier's name, as in the JSON form.
 func (t Tier) String() string { return tierNames.name(uint32(t)) }
 
-// ParseTier is the inverse of [Tier.String].
-func ParseTier(s string) (Tier, error) {
-	v, err := tierNames.parse(s)
-	return Tier(v), err
-}
-
 // String returns the outcome's name, as in the JSON form.
 func (o Outcome) String() string { return outcomeNames.name(uint32(o)) }
 
-// ParseOutcome is the inverse of [Outcome.String].
-func ParseOutcome(s string) (Outcome, error) {
-	v, err := outcomeNames.parse(s)
-	return Outcome(v), err
-}
-
 // String returns the target's name, as in the JSON form.
 func (t SignalTarget) String() string { return targetNames.name(uint32(t)) }
-
-// ParseSignalTarget is the inverse of [SignalTarget.String].
-func ParseSignalTarget(s string) (SignalTarget, error) {
-	v, err := targetNames.parse(s)
-	return SignalTarget(v), err
-}

@@ -109,6 +109,12 @@ type World struct {
 // left on the machine: nothing.
 func New(t testing.TB, dir string, o capsule.RunOptions) *World {
 	t.Helper()
+	return NewWith(t, dir, o, policy.DefaultConfig())
+}
+
+// NewWith is New with a policy that is not the default.
+func NewWith(t testing.TB, dir string, o capsule.RunOptions, config policy.Config) *World {
+	t.Helper()
 	w := &World{Data: t.TempDir()}
 	binary, err := shim()
 	must(t, err)
@@ -124,7 +130,7 @@ func New(t testing.TB, dir string, o capsule.RunOptions) *World {
 	for _, e := range w.set.Failed() {
 		t.Fatal(e)
 	}
-	w.open(t, binary, gate)
+	w.open(t, binary, config, gate)
 	if o.Log == nil {
 		o.Log = logTo(t)
 	}
@@ -134,7 +140,7 @@ func New(t testing.TB, dir string, o capsule.RunOptions) *World {
 }
 
 // open opens the ledger and the host, as a starting daemon does.
-func (w *World) open(t testing.TB, shim string, gate *policy.Gate) {
+func (w *World) open(t testing.TB, shim string, config policy.Config, gate *policy.Gate) {
 	t.Helper()
 	var err error
 	w.Live, err = projector.Open(filepath.Join(w.Data, "ledger"), ledger.Options{})
@@ -145,7 +151,7 @@ func (w *World) open(t testing.TB, shim string, gate *policy.Gate) {
 	must(t, err)
 	w.hands, err = act.New(w.Live.Ledger(), act.Options{Dir: w.Data, Shim: shim, Isolation: w.Isolation, Log: logTo(t)})
 	must(t, err)
-	rules, err := policy.New(policy.DefaultConfig(), gate)
+	rules, err := policy.New(config, gate)
 	must(t, err)
 	w.Host, err = host.New(host.Options{
 		Live: w.Live, Hands: w.hands, Policy: rules, Workspaces: filepath.Join(w.Data, "workspaces"),

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/BurntSushi/toml"
+
+	"github.com/astrid-os/processledger/host/policy"
 )
 
 // check turns a file into a Config and collects what is wrong with it.
@@ -166,7 +168,7 @@ func (c *check) quotas(f *file, out *Config) {
 
 // caps reads the quotas of one table over what into holds already.
 func (c *check) caps(table toml.Key, q fileQuotas, into *Quotas) {
-	if n, ok := c.number(under(table, "max_background_processes"), q.Background, 0, maxBackground); ok {
+	if n, ok := c.number(under(table, "max_background_processes"), q.Background, 0, policy.MaxBackground); ok {
 		into.Background = uint32(n)
 	}
 	if n, ok := c.number(under(table, "max_sync_processes"), q.Sync, 0, maxSync); ok {

@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"path/filepath"
 	"time"
+
+	"github.com/astrid-os/processledger/host/policy"
 )
 
 // Config is a checked configuration: every field has its value, defaults
@@ -74,21 +76,21 @@ type Quotas struct {
 	Timeout    time.Duration // of one synchronous spawn
 }
 
-// The defaults, and the bounds that the contract or the machine sets.
+// The defaults, and the bounds that the contract or the machine sets; those of
+// quotas are the policy's.
 const (
-	defaultBackground = 8
-	maxBackground     = 256
-	defaultSync       = 4
-	maxSync           = 256
-	defaultTimeout    = 300 * time.Second
-	maxTimeout        = 24 * time.Hour
-	defaultPerCapsule = 8
-	maxPerCapsule     = 4096
-	defaultDeadline   = 10 * time.Minute
-	maxDeadline       = 24 * time.Hour
-	defaultShutdown   = 20 * time.Second
-	maxShutdown       = 10 * time.Minute
-	maxSocketPath     = 107 // sun_path of Linux holds 108 bytes with its NUL
+	maxSync       = 256
+	maxTimeout    = 24 * time.Hour
+	maxPerCapsule = 4096
+
+	// An invocation may wait for a synchronous spawn that takes all its time,
+	// and has as much again for the rest.
+	defaultDeadline = 2 * policy.DefaultMaxTimeout
+	maxDeadline     = 24 * time.Hour
+
+	defaultShutdown = 20 * time.Second
+	maxShutdown     = 10 * time.Minute
+	maxSocketPath   = 107 // sun_path of Linux holds 108 bytes with its NUL
 )
 
 // Defaults returns the configuration that an empty file gives, for a data
@@ -99,8 +101,8 @@ func Defaults(data, executable string) *Config {
 		Deadline:   defaultDeadline,
 		Shutdown:   defaultShutdown,
 		Log:        Log{Level: slog.LevelInfo},
-		Quotas:     Quotas{Background: defaultBackground, Sync: defaultSync, Timeout: defaultTimeout},
-		PerCapsule: defaultPerCapsule,
+		Quotas:     Quotas{Background: policy.DefaultBackground, Sync: policy.DefaultSync, Timeout: policy.DefaultMaxTimeout},
+		PerCapsule: policy.DefaultPerCapsule,
 		Shim:       filepath.Join(filepath.Dir(executable), "astrid-shim"),
 		Principals: map[string]Quotas{},
 	}

@@ -29,9 +29,11 @@ type engine struct {
 	runner *capsule.Runner
 }
 
-// close lets go of everything without ending a process. Guests that run are
-// given up first: they call into the host.
+// close lets go of everything without ending a process. The host is stopped
+// first: a guest whose call waits for a ledger that cannot commit would never
+// be given up. It is waited for after the guests, who call into it.
 func (e *engine) close(ctx context.Context) error {
+	e.host.Stop()
 	var err error
 	if e.runner != nil {
 		e.runner.Close(ctx)

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,7 +17,7 @@ import (
 // InUseError says that another daemon uses the data directory.
 type InUseError struct {
 	Dir    string
-	Holder *holder // nil if the lock file does not tell
+	Holder *Holder // nil if the lock file does not tell
 }
 
 // Error names the holder and what to do.
@@ -27,17 +29,17 @@ func (e *InUseError) Error() string {
 	return fmt.Sprintf("data directory %s is in use by %s: stop it, or name another directory with --data", e.Dir, who)
 }
 
-// holder is what the lock file says about who holds it, for people.
-type holder struct {
+// Holder is what the lock file says about who holds it, for people.
+type Holder struct {
 	PID     int       `json:"pid"`
-	Version string    `json:"version"`
+	Version string    `json:"version"` // of its astridd
 	Started time.Time `json:"started"`
 }
 
 // lockData makes the data directory if there is none and takes its lock. The
 // kernel drops the lock when the process ends, however it ends, and the
 // descriptor is closed in every program that is started.
-func lockData(dir string, me holder) (*os.File, error) {
+func lockData(dir string, me Holder) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
@@ -45,10 +47,7 @@ func lockData(dir string, me holder) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock of the data directory: %w", err)
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		err = &InUseError{Dir: dir, Holder: readHolder(f)}
-	} else if err == nil {
+	if err = take(f, dir); err == nil {
 		err = sign(f, me)
 	}
 	if err != nil {
@@ -57,17 +56,46 @@ func lockData(dir string, me holder) (*os.File, error) {
 	return f, nil
 }
 
+// lingering is how long the lock of a dead daemon is waited for. A child that
+// it had forked and that had not come to its exec holds the lock for a moment
+// longer than the daemon lived.
+const lingering = 5 * time.Second
+
+// take takes the lock: against a living holder it fails at once.
+func take(f *os.File, dir string) error {
+	for began := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return err
+		}
+		h := readHolder(f)
+		if h == nil || alive(h.PID) || time.Since(began) > lingering {
+			return &InUseError{Dir: dir, Holder: h}
+		}
+	}
+}
+
+// alive tells whether there is a process of that number that is no zombie.
+func alive(pid int) bool {
+	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return false
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	return !strings.HasPrefix(rest, "Z") && !strings.HasPrefix(rest, "X")
+}
+
 // readHolder reads the note of the holder, who may be writing it just now.
-func readHolder(f *os.File) *holder {
-	h := new(holder)
-	if err := json.NewDecoder(io.LimitReader(f, 4096)).Decode(h); err != nil || h.PID == 0 {
+func readHolder(f *os.File) *Holder {
+	h := new(Holder)
+	if err := json.NewDecoder(io.NewSectionReader(f, 0, 4096)).Decode(h); err != nil || h.PID == 0 {
 		return nil
 	}
 	return h
 }
 
 // sign writes the note. It is not synced: after a reboot it means nothing.
-func sign(f *os.File, me holder) error {
+func sign(f *os.File, me Holder) error {
 	b, err := json.Marshal(me)
 	if err != nil {
 		return err

@@ -68,7 +68,7 @@ func recoveryOf(r *event.RecoveryFinished) *control.Recovery {
 	}
 	return &control.Recovery{
 		Adopted: r.Adopted, Exited: r.Exited, Lost: r.Lost, Aborted: r.Aborted, Failed: r.Failed,
-		Ended: r.Ended, Orphans: r.Orphans, Resumed: r.Resumed, TookNanos: r.TookNano,
+		Ended: r.Ended, Orphans: r.Orphans, Resumed: r.Resumed, TookNano: r.TookNano,
 	}
 }
 

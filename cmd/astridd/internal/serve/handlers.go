@@ -63,8 +63,12 @@ func (s *Server) invoke(w http.ResponseWriter, r *http.Request) {
 	answer(w, a)
 }
 
-// maxName bounds names that go into the ledger: capsule, action, call id.
-const maxName = 256
+// Bounds of what goes into the ledger, in bytes.
+const (
+	maxName    = 256 // of capsule, action and call id
+	maxReason  = 1024
+	maxCallIDs = 64 // how many a cancel may name
+)
 
 func checkInvocation(in *control.Invocation) error {
 	switch {
@@ -88,13 +92,8 @@ func (s *Server) cancel(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	if !policy.ValidPrincipal(c.Principal) {
-		fail(w, control.Errorf(control.CodeUsage, "principal %.80q is not an id", c.Principal).
-			WithHint("a cancel names its principal: 1 to 64 of A-Z, a-z, 0-9, _ and -"))
-		return
-	}
-	if slices.ContainsFunc(c.CallIDs, func(id string) bool { return id == "" || len(id) > maxName }) || len(c.CallIDs) > 64 {
-		fail(w, control.Errorf(control.CodeUsage, "at most 64 call ids of 1 to %d bytes are allowed", maxName))
+	if err := checkCancel(c); err != nil {
+		fail(w, err)
 		return
 	}
 	a, err := s.o.Backend.Cancel(r.Context(), operator(r), c)
@@ -103,4 +102,19 @@ func (s *Server) cancel(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, a)
+}
+
+func checkCancel(c *control.CancelRequest) error {
+	switch {
+	case !policy.ValidPrincipal(c.Principal):
+		return control.Errorf(control.CodeUsage, "principal %.80q is not an id", c.Principal).
+			WithHint("a cancel names its principal: 1 to 64 of A-Z, a-z, 0-9, _ and -")
+	case len(c.Capsule) > maxName:
+		return control.Errorf(control.CodeUsage, "capsule %.80q is not a name", c.Capsule)
+	case len(c.CallIDs) > maxCallIDs || slices.ContainsFunc(c.CallIDs, func(id string) bool { return id == "" || len(id) > maxName }):
+		return control.Errorf(control.CodeUsage, "at most %d call ids of 1 to %d bytes are allowed", maxCallIDs, maxName)
+	case len(c.Reason) > maxReason:
+		return control.Errorf(control.CodeUsage, "the reason has %d bytes; at most %d are allowed", len(c.Reason), maxReason)
+	}
+	return nil
 }

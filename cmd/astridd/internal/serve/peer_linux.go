@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -13,7 +14,7 @@ import (
 type peer struct {
 	uid uint32
 	pid int32
-	err error // why the kernel did not tell
+	err error // why the kernel did not tell, or why it is no operator
 }
 
 type peerKey struct{}
@@ -22,6 +23,9 @@ type peerKey struct{}
 func withPeer(ctx context.Context, c net.Conn) context.Context {
 	p := peer{}
 	p.uid, p.pid, p.err = credentials(c)
+	if p.err == nil {
+		p.err = outside(c.(*net.UnixConn), p.pid)
+	}
 	return context.WithValue(ctx, peerKey{}, p)
 }
 
@@ -39,17 +43,10 @@ func credentials(c net.Conn) (uid uint32, pid int32, err error) {
 	cerr := raw.Control(func(fd uintptr) {
 		cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	})
-	if cerr != nil || err != nil {
-		return 0, 0, fmt.Errorf("SO_PEERCRED: %w", firstOf(cerr, err))
+	if err := errors.Join(cerr, err); err != nil {
+		return 0, 0, fmt.Errorf("the kernel does not tell who you are: SO_PEERCRED: %w", err)
 	}
 	return cred.Uid, cred.Pid, nil
-}
-
-func firstOf(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }
 
 // peerOf returns the peer of a request's connection.

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/astrid-os/processledger/host/capsule"
 	"github.com/astrid-os/processledger/internal/control"
 	"github.com/astrid-os/processledger/internal/query"
 	"github.com/astrid-os/processledger/ledger"
@@ -350,6 +352,89 @@ func TestStrangerIsRefused(t *testing.T) {
 	}
 }
 
+// dial opens a connection and sends one request on it.
+func dial(t *testing.T, socket string) (net.Conn, *http.Response) {
+	t.Helper()
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.WriteString(c, "GET /v1/status HTTP/1.1\r\nHost: astridd\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	in := bufio.NewReader(c)
+	resp, err := http.ReadResponse(in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		t.Fatal(err)
+	}
+	return c, resp
+}
+
+// TestAStrangersConnectionIsClosed holds that a refusal costs no descriptor.
+func TestAStrangersConnectionIsClosed(t *testing.T) {
+	h := start(t, 4_000_000_000)
+	c, resp := dial(t, h.client.Socket())
+	if resp.StatusCode != http.StatusForbidden || !resp.Close {
+		t.Errorf("status %d, close %v", resp.StatusCode, resp.Close)
+	}
+	if n, err := c.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("read %d bytes, %v, want the end", n, err)
+	}
+}
+
+// TestAnIdleConnectionIsClosed holds that the bound is set, and that it is the
+// one that counts.
+func TestAnIdleConnectionIsClosed(t *testing.T) {
+	s := New(Options{Backend: &fake{phase: control.PhaseReady}, Operators: []uint32{uint32(os.Geteuid())}})
+	if s.http.IdleTimeout != idleBound {
+		t.Errorf("idle connections stay for %v", s.http.IdleTimeout)
+	}
+	s.http.IdleTimeout = 20 * time.Millisecond
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	c, resp := dial(t, socket)
+	if resp.StatusCode != http.StatusOK || resp.Close {
+		t.Errorf("status %d, close %v", resp.StatusCode, resp.Close)
+	}
+	if n, err := c.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("read %d bytes, %v, want the end", n, err)
+	}
+	if err := errors.Join(s.Shutdown(t.Context()), <-served); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTheLargestRequestsFit holds that the bound of a body lets through what
+// the bounds of its fields do, escaped as badly as can be.
+func TestTheLargestRequestsFit(t *testing.T) {
+	h := start(t)
+	var got int
+	h.invoke = func(_ context.Context, _ event.Actor, in *control.Invocation) (*control.Answer, error) {
+		got = len(in.Payload)
+		return &control.Answer{}, nil
+	}
+	name := strings.Repeat("\x01", maxName)
+	payload := json.RawMessage(`"` + strings.Repeat("x", capsule.MaxPayload-2) + `"`)
+	in := &control.Invocation{Principal: strings.Repeat("p", 64), Capsule: name, Action: name, CallID: name, Payload: payload}
+	if _, err := h.client.Invoke(t.Context(), in); err != nil || got != capsule.MaxPayload {
+		t.Errorf("%d bytes arrived, %v", got, err)
+	}
+	c := &control.CancelRequest{Principal: "p", Capsule: name, CallIDs: slices.Repeat([]string{name}, maxCallIDs), Reason: strings.Repeat("\x01", maxReason)}
+	if _, err := h.client.Cancel(t.Context(), c); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestInvokeAndCancel(t *testing.T) {
 	h := start(t)
 	var got control.Invocation
@@ -429,6 +514,13 @@ func TestBadRequests(t *testing.T) {
 		{"POST", "/v1/invoke", `{"principal":"a","capsule":"c","action":"x","call_id":"` + strings.Repeat("x", 300) + `"}`, "", 400, "usage", "call id"},
 		{"POST", "/v1/cancel", `{}`, "", 400, "usage", "principal"},
 		{"POST", "/v1/cancel", `{"principal":"a","call_ids":[""]}`, "", 400, "usage", "call ids"},
+		{"POST", "/v1/cancel", `{"principal":"a","call_ids":["` + strings.Repeat("x", 257) + `"]}`, "", 400, "usage", "call ids"},
+		{"POST", "/v1/cancel", `{"principal":"a","call_ids":["c"` + strings.Repeat(`,"c"`, 64) + `]}`, "", 400, "usage", "call ids"},
+		{"POST", "/v1/cancel", `{"principal":"a","capsule":"` + strings.Repeat("x", 257) + `"}`, "", 400, "usage", "not a name"},
+		{"POST", "/v1/cancel", `{"principal":"a","reason":"` + strings.Repeat("x", 1025) + `"}`, "", 400, "usage", "reason has 1025 bytes; at most 1024"},
+		{"POST", "/v1/invoke", `{"principal":"a","capsule":"` + strings.Repeat("x", 257) + `"}`, "", 400, "usage", "not a name"},
+		{"POST", "/v1/invoke", `{"principal":"a","capsule":"c","action":"` + strings.Repeat("x", 257) + `"}`, "", 400, "usage", "not a name"},
+		{"POST", "/v1/invoke", `{"principal":"a","capsule":"c","action":"x","payload":"` + strings.Repeat("x", maxBody) + `"}`, "", 400, "usage", "more than 1310720 bytes"},
 	} {
 		req, err := http.NewRequest(c.method, "http://astridd"+c.path, strings.NewReader(c.body))
 		if err != nil {

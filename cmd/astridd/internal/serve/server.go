@@ -2,7 +2,9 @@
 //
 // Who connects is asked of the kernel (SO_PEERCRED) once a connection: the uid
 // goes into every event that an operator causes, and whoever is not an
-// operator gets a clear refusal to every request. What the protocol looks like
+// operator gets a clear refusal to every request. So does a program of a
+// capsule, which runs under the daemon's own uid: it is told by its PID
+// namespace and by the shim above it. What the protocol looks like
 // stands in internal/control; this package only reads the ledger and hands the
 // rest to its [Backend].
 package serve
@@ -19,6 +21,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/astrid-os/processledger/host/capsule"
 	"github.com/astrid-os/processledger/internal/control"
 	"github.com/astrid-os/processledger/ledger/event"
 	"github.com/astrid-os/processledger/projector"
@@ -61,9 +64,18 @@ type Server struct {
 	stop context.CancelFunc // ends it: requests that would go on for ever end
 }
 
-// maxBody bounds the body of a request: the largest payload of an invocation
-// with its envelope.
-const maxBody = 8 << 20
+// Bounds of a connection.
+const (
+	// maxBody bounds the body of a request: the largest payload, which stands
+	// in it as the bytes that the guest gets, and the envelope. The largest
+	// envelope is that of a cancel: 64 call ids of 256 bytes and a reason,
+	// each byte escaped as six.
+	maxBody = capsule.MaxPayload + 256<<10
+
+	// idleBound is how long a connection may stay without a request. A client
+	// makes a new one without noticing.
+	idleBound = 2 * time.Minute
+)
 
 // New returns a server that does not serve yet.
 func New(o Options) *Server {
@@ -75,6 +87,7 @@ func New(o Options) *Server {
 	s.http = &http.Server{
 		Handler:           s.front(s.routes()),
 		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       idleBound,
 		MaxHeaderBytes:    64 << 10,
 		BaseContext:       func(net.Listener) context.Context { return base },
 		ConnContext:       withPeer,
@@ -126,6 +139,7 @@ func (s *Server) front(next http.Handler) http.Handler {
 		p := peerOf(r.Context())
 		if err := s.admit(p, r.Header.Get(control.VersionHeader)); err != nil {
 			s.o.Log.Warn("control request refused", "path", r.URL.Path, "uid", p.uid, "pid", p.pid, "reason", err.Message)
+			w.Header().Set("Connection", "close") // whoever may not ask may not hold a descriptor either
 			fail(w, err)
 			return
 		}
@@ -138,7 +152,7 @@ func (s *Server) front(next http.Handler) http.Handler {
 // admit tells why a request is refused, nil if it is not.
 func (s *Server) admit(p peer, version string) *control.Error {
 	if p.err != nil {
-		return control.Errorf(control.CodeDenied, "the kernel does not tell who you are: %v", p.err)
+		return control.Errorf(control.CodeDenied, "%v", p.err)
 	}
 	if !slices.Contains(s.o.Operators, p.uid) {
 		return control.Errorf(control.CodeDenied, "uid %d may not use this daemon", p.uid).
@@ -183,7 +197,13 @@ func fail(w http.ResponseWriter, err error) {
 func read(r *http.Request, into any) error {
 	dec := json.NewDecoder(r.Body)
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(into); err != nil {
+	err := dec.Decode(into)
+	var big *http.MaxBytesError
+	if errors.As(err, &big) {
+		return control.Errorf(control.CodeUsage, "body of the request: more than %d bytes", big.Limit).
+			WithHint("a payload may have %d bytes", capsule.MaxPayload)
+	}
+	if err != nil {
 		return control.Errorf(control.CodeUsage, "body of the request: %v", err)
 	}
 	if _, err := dec.Token(); err != io.EOF {
