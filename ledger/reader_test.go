@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -144,6 +145,7 @@ func TestReadsWhileWriting(t *testing.T) {
 		func() error { _, err := l.SeqAt(context.Background(), 1<<40); return err },
 		func() error { _, last := l.Bounds(); _, err := l.Get(context.Background(), last); return err },
 		func() error { _, _, err := l.Opening(context.Background(), 4); return err },
+		func() error { _, err := l.CopyNewest(context.Background(), io.Discard); return err },
 	} {
 		wg.Go(func() {
 			for {
