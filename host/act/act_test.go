@@ -225,7 +225,10 @@ func TestOutputIsDigestedInFullAndTheNewestKept(t *testing.T) {
 func TestGrandchildrenDieWithTheProgram(t *testing.T) {
 	both(t, func(t *testing.T, h *house) {
 		begin := time.Now()
-		x, c := h.run(h.sh("sleep 1000 & setsid sleep 1001 & (setsid sh -c 'sleep 1002 & sleep 1003' &) ; sleep 0.1; echo done; exit 4"))
+		x, c := h.run(h.sh(`(: >a; exec sleep 1000) & (: >b; exec setsid sleep 1001) &
+			(setsid sh -c '(: >c; exec sleep 1002) & : >d; sleep 1003' &)
+			until [ -e a ] && [ -e b ] && [ -e c ] && [ -e d ]; do sleep 0.01; done
+			echo done; exit 4`))
 		if ending(x.Exited.Exit) != "code 4" || x.Exited.RestKilled < 4 {
 			t.Errorf("ended %s", show(Notice{Exited: x}))
 		}

@@ -32,7 +32,7 @@ func (s *Segment) Seal(last uint64) error {
 		return tx.Bucket(bucketMeta).Put(keySealed, []byte(strconv.FormatUint(last, 10)))
 	})
 	if err == nil {
-		s.meta.Sealed, s.meta.Last = true, last
+		s.sealed = true
 	}
 	return err
 }
@@ -55,7 +55,7 @@ func (s *Segment) update(fn func(*bolt.Tx) error) error {
 	switch {
 	case s.readOnly:
 		return fmt.Errorf("%s: %w", s.path, ErrReadOnly)
-	case s.meta.Sealed:
+	case s.meta.Sealed || s.sealed:
 		return fmt.Errorf("%s: %w", s.path, ErrSealed)
 	}
 	return guard(s.path, 0, func() error { return s.db.Update(fn) })

@@ -27,7 +27,8 @@ const minSize = 2 * 4096
 type Segment struct {
 	path     string
 	db       *bolt.DB
-	meta     Meta
+	meta     Meta // Invariant: never changed after the opening, so readers need no lock
+	sealed   bool // by Seal, since then; the writer's own
 	readOnly bool
 	used     int64 // bytes in use as the last write transaction saw it
 }
