@@ -140,6 +140,9 @@ func (a *app) showStatus(v *statusView, src source) error {
 }
 
 func isolationText(i *control.Isolation) string {
+	if i.Mode == "" {
+		return "not known yet: the daemon is starting"
+	}
 	s := i.Mode
 	if i.Applied != "" && i.Applied != i.Mode {
 		s += ", here " + i.Applied
