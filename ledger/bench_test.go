@@ -197,8 +197,22 @@ func (s *rawStore) run() {
 				r.done <- err
 			}
 			spare = batch
-			runtime.Gosched() // as our committer does
+			s.gather()
 		}
+	}
+}
+
+// gather waits for requests as our committer does.
+func (s *rawStore) gather() {
+	for before := -1; ; {
+		s.mu.Lock()
+		n := len(s.pending)
+		s.mu.Unlock()
+		if n <= before {
+			return
+		}
+		before = n
+		runtime.Gosched()
 	}
 }
 
