@@ -115,6 +115,9 @@ func (c *committer) commit() error {
 	if c.batch.Len() == 0 {
 		return nil
 	}
+	if err := c.reserve(); err != nil {
+		return err
+	}
 	// A crash here leaves nothing of the batch. Nobody was told anything.
 	crashpoint.Here("ledger.commit.begin")
 	c.writing.Lock()

@@ -30,6 +30,8 @@ var crashes = []struct {
 	{name: "before a commit", at: []string{"ledger.commit.begin#3"}},
 	{name: "after a commit", at: []string{"ledger.commit.durable#3"}},
 	{name: "before the answer", at: []string{"ledger.commit.published#3"}},
+	{name: "grown for the first commit", at: []string{"ledger.grow.extended"}, atFirst: true},
+	{name: "grown for a later segment", at: []string{"ledger.grow.extended#2"}},
 	{name: "sealed", at: []string{"ledger.roll.sealed"}},
 	{name: "sealed and readable", at: []string{"ledger.roll.opened-to-auditors"}},
 	{name: "next segment written", at: []string{"ledger.create.written#2"}},
