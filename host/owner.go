@@ -24,6 +24,9 @@ type owner struct {
 	tier   event.Tier
 	orders event.Orders
 
+	// kept is set for the persistent tier alone.
+	kept *kept
+
 	// adopted is true for a handle that an earlier run of the daemon began.
 	adopted bool
 
@@ -74,6 +77,9 @@ type owner struct {
 	// drainMu serialises readers of the rings, which are drained once. It is
 	// held for a read of at most two rings.
 	drainMu sync.Mutex
+
+	// released is true once the release is durable.
+	released atomic.Bool
 
 	// unrecorded is true while the end is known and not durable.
 	unrecorded atomic.Bool
@@ -244,11 +250,15 @@ func (o *owner) forbidGo(reason string) bool {
 	return !o.went
 }
 
-// stopping takes the grace of a stop from its event.
+// stopping takes in a stop from its event: the grace, and that what a guest
+// stops by its id is released with its exit.
 func (o *owner) stopping(b *event.StopRequested) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.grace = b.GraceNano
+	if o.kept != nil && b.Reason == "guest" && o.release == "" {
+		o.release = "stopped"
+	}
 }
 
 // letGo says that nobody holds the handle any more: it is released once it has
