@@ -45,7 +45,7 @@ func (h *Host) StopHandle(ctx context.Context, actor event.Actor, id ulid.ULID, 
 			return Stopped{}, err
 		}
 	}
-	return Stopped{Exit: o.outcome.exit, Cause: o.outcome.cause, Released: o.released.Load()}, nil
+	return Stopped{Exit: o.outcome.exit, Cause: o.outcome.cause, Released: o.kept != nil}, nil
 }
 
 // Idle tells, of the persistent processes, for how long nobody has used each.
