@@ -65,6 +65,7 @@ func (o *owner) end(out outcome, bodies ...event.Body) {
 	o.outcome = out
 	closeOnce(o.ended) // first: who sees running closed is to see this too
 	closeOnce(o.running)
+	o.changed.Notify()
 	if release != "" {
 		o.trash(c)
 	}
@@ -168,16 +169,4 @@ func (o *owner) trash(c *ledger.Commit) {
 		}
 	}
 	crashpoint.Here("daemon.release.trashed")
-}
-
-// drain reads what both rings hold. A program that still runs keeps the bytes
-// of an unfinished rune.
-func (o *owner) drain() (stdout, stderr []byte) {
-	o.drainMu.Lock()
-	defer o.drainMu.Unlock()
-	stdout, stderr, err := o.child.DrainLogs()
-	if err != nil {
-		o.h.log.Warn("output could not be read", "handle", o.id, "error", err)
-	}
-	return stdout, stderr
 }
