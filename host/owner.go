@@ -25,6 +25,9 @@ type owner struct {
 	tier   event.Tier
 	orders event.Orders
 
+	// kept is set for the persistent tier alone.
+	kept *kept
+
 	// adopted is true for a handle that an earlier run of the daemon began.
 	adopted bool
 
@@ -79,6 +82,9 @@ type owner struct {
 
 	// changed notifies of the end.
 	changed poll.Notifier
+
+	// released is true once the release is durable.
+	released atomic.Bool
 
 	// unrecorded is true while the end is known and not durable.
 	unrecorded atomic.Bool
@@ -249,11 +255,15 @@ func (o *owner) forbidGo(reason string) bool {
 	return !o.went
 }
 
-// stopping takes the grace of a stop from its event.
+// stopping takes in a stop from its event: the grace, and that what a guest
+// stops by its id is released with its exit.
 func (o *owner) stopping(b *event.StopRequested) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.grace = b.GraceNano
+	if o.kept != nil && b.Reason == "guest" && o.release == "" {
+		o.release = "stopped"
+	}
 }
 
 // letGo says that nobody holds the handle any more: it is released once it has
