@@ -40,6 +40,14 @@ type Spec struct {
 	Orders    Orders
 	Isolation string // IsolationPIDNS or IsolationNone
 	HasStdin  bool   // a fifth descriptor is the program's standard input; else it reads /dev/null
+
+	// KeepStdin has the standard input stay open, as a pipe, after what the
+	// fifth descriptor holds.
+	KeepStdin bool
+
+	// Backpressure has the program wait where its output is not drained; else
+	// the oldest output is dropped.
+	Backpressure bool
 }
 
 var errSpec = errors.New("malformed spawn spec")
@@ -57,6 +65,8 @@ const (
 	specOrphan    = protowire.Number(10)
 	specIsolation = protowire.Number(11)
 	specStdin     = protowire.Number(12)
+	specKeep      = protowire.Number(13)
+	specPressure  = protowire.Number(14)
 )
 
 // EncodeSpec returns the wire form of s.
@@ -76,7 +86,9 @@ func EncodeSpec(s *Spec) []byte {
 	b = appendNum(b, specGrace, uint64(s.Orders.GraceNano))
 	b = appendNum(b, specOrphan, uint64(s.Orders.OrphanNano))
 	b = appendText(b, specIsolation, s.Isolation)
-	return appendBool(b, specStdin, s.HasStdin)
+	b = appendBool(b, specStdin, s.HasStdin)
+	b = appendBool(b, specKeep, s.KeepStdin)
+	return appendBool(b, specPressure, s.Backpressure)
 }
 
 // DecodeSpec reads what EncodeSpec wrote. A spec without a command or with an
@@ -120,6 +132,10 @@ func (s *Spec) set(n protowire.Number, v value) error {
 		s.Isolation = v.text()
 	case specStdin:
 		s.HasStdin = v.num != 0
+	case specKeep:
+		s.KeepStdin = v.num != 0
+	case specPressure:
+		s.Backpressure = v.num != 0
 	}
 	return nil
 }
