@@ -65,6 +65,7 @@ func (o *owner) end(out outcome, bodies ...event.Body) {
 	o.outcome = out
 	closeOnce(o.ended) // first: who sees running closed is to see this too
 	closeOnce(o.running)
+	o.changed.Notify()
 	switch {
 	case release != "":
 		o.trash(c)
@@ -179,19 +180,4 @@ func (o *owner) readLogs() (Logs, error) {
 		logs.Exit = o.outcome.exit
 	}
 	return logs, nil
-}
-
-// drain reads what both rings hold. A program that still runs keeps the bytes
-// of an unfinished rune.
-func (o *owner) drain() (stdout, stderr []byte) {
-	o.drainMu.Lock()
-	defer o.drainMu.Unlock()
-	if o.child == nil {
-		return nil, nil // it ended while no daemon looked, and left no output
-	}
-	stdout, stderr, err := o.child.DrainLogs()
-	if err != nil {
-		o.h.log.Warn("output could not be read", "handle", o.id, "error", err)
-	}
-	return stdout, stderr
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/astrid-os/processledger/host/act"
+	"github.com/astrid-os/processledger/host/poll"
 	"github.com/astrid-os/processledger/internal/crashpoint"
 	"github.com/astrid-os/processledger/ledger"
 	"github.com/astrid-os/processledger/ledger/event"
@@ -77,6 +78,10 @@ type owner struct {
 	// drainMu serialises readers of the rings, which are drained once. It is
 	// held for a read of at most two rings.
 	drainMu sync.Mutex
+	takers  int // who waits with output; under drainMu
+
+	// changed notifies of the end.
+	changed poll.Notifier
 
 	// released is true once the release is durable.
 	released atomic.Bool
