@@ -44,6 +44,9 @@ func validate(r *Request) *Error {
 	if err := validEnv(r.Env); err != nil {
 		return err
 	}
+	if err := validFiles(r.Files, r.Env); err != nil {
+		return err
+	}
 	if r.Limits != nil && (r.Limits.CPUSeconds != nil || r.Limits.MemoryBytes != nil || r.Limits.OpenFiles != nil || r.Limits.PIDs != nil) {
 		return errorf(Unknown, "resource limits cannot be enforced here, and are never ignored: ask for none")
 	}
@@ -135,13 +138,16 @@ func reserved(k string) bool {
 
 func hasNUL(s string) bool { return strings.IndexByte(s, 0) >= 0 }
 
-// environ is the program's whole environment: what is passed through from the
-// daemon, unless the guest sets it, then the guest's own.
-func environ(lookup func(string) (string, bool), env []EnvVar) []string {
-	out := make([]string, 0, len(passedEnv)+len(env))
+// environ is the program's whole environment but for the places of its files,
+// which whoever lays them adds: what is passed through from the daemon, unless
+// the guest sets it, then the guest's own.
+func environ(lookup func(string) (string, bool), env []EnvVar, files []FileInjection) []string {
+	out := make([]string, 0, len(passedEnv)+len(env)+len(files))
 	for _, k := range passedEnv {
 		value, set := lookup(k)
-		if set && !slices.ContainsFunc(env, func(v EnvVar) bool { return v.Key == k }) {
+		named := slices.ContainsFunc(env, func(v EnvVar) bool { return v.Key == k }) ||
+			slices.ContainsFunc(files, func(f FileInjection) bool { return f.EnvKey != nil && *f.EnvKey == k })
+		if set && !named {
 			out = append(out, k+"="+value)
 		}
 	}
