@@ -165,6 +165,9 @@ func (h *Host) grantable(p *plan, c Caller, r *Request, root, dir string) {
 	if r.HasStdin || len(r.Stdin) > 0 {
 		p.spec.Stdin = append([]byte{}, r.Stdin...) // never nil: an empty prelude is one
 	}
+	if t := p.terms; t != nil {
+		p.spec.KeepStdin, p.spec.Overflow = t.keepStdin, t.overflow
+	}
 }
 
 // concurrent are the quotas on processes that run beside their caller, in both
