@@ -22,8 +22,8 @@ import (
 
 var (
 	benchEvents = flag.Int("ledger.events", 100_000, "events that BenchmarkRead reads back; the budget is for 1000000")
-	benchRounds = flag.Int("ledger.rounds", 5, "rounds of BenchmarkAppend; the ratios are medians over them")
-	benchTime   = flag.Duration("ledger.time", 400*time.Millisecond, "how long each writer set runs in a round of BenchmarkAppend")
+	benchRounds = flag.Int("ledger.rounds", 15, "rounds of BenchmarkAppend; the ratios are medians over them")
+	benchTime   = flag.Duration("ledger.time", 150*time.Millisecond, "how long each writer set runs in a round of BenchmarkAppend")
 	benchDir    = flag.String("ledger.dir", "", "where benchmarks write; default: the directory for temporary files, which should be on a real disk")
 )
 
@@ -197,8 +197,22 @@ func (s *rawStore) run() {
 				r.done <- err
 			}
 			spare = batch
-			runtime.Gosched() // as our committer does
+			s.gather()
 		}
+	}
+}
+
+// gather waits for requests as our committer does.
+func (s *rawStore) gather() {
+	for before := -1; ; {
+		s.mu.Lock()
+		n := len(s.pending)
+		s.mu.Unlock()
+		if n <= before {
+			return
+		}
+		before = n
+		runtime.Gosched()
 	}
 }
 

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"fmt"
-	"runtime"
 	"sync"
 
 	"github.com/astrid-os/processledger/internal/crashpoint"
@@ -62,9 +61,7 @@ func (c *committer) run() {
 			rest = c.round(rest)
 		}
 		spare = all
-		// Those who were answered run first and queue their next request, so
-		// that it shares the next commit instead of waiting for it.
-		runtime.Gosched()
+		c.l.queue.gather()
 	}
 }
 
@@ -117,6 +114,9 @@ func (c *committer) ready() error {
 func (c *committer) commit() error {
 	if c.batch.Len() == 0 {
 		return nil
+	}
+	if err := c.reserve(); err != nil {
+		return err
 	}
 	// A crash here leaves nothing of the batch. Nobody was told anything.
 	crashpoint.Here("ledger.commit.begin")

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
@@ -31,6 +30,8 @@ var crashes = []struct {
 	{name: "before a commit", at: []string{"ledger.commit.begin#3"}},
 	{name: "after a commit", at: []string{"ledger.commit.durable#3"}},
 	{name: "before the answer", at: []string{"ledger.commit.published#3"}},
+	{name: "grown for the first commit", at: []string{"ledger.grow.extended"}, atFirst: true},
+	{name: "grown for a later segment", at: []string{"ledger.grow.extended#2"}},
 	{name: "sealed", at: []string{"ledger.roll.sealed"}},
 	{name: "sealed and readable", at: []string{"ledger.roll.opened-to-auditors"}},
 	{name: "next segment written", at: []string{"ledger.create.written#2"}},
@@ -66,18 +67,16 @@ func TestEveryPointIsCrashedAt(t *testing.T) {
 	}
 }
 
-// crashBinary is this package's test binary with the crash points in it, built
-// once.
-var crashBinary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "astrid-crash-")
+// buildWriter builds this package's test binary with the crash points in it.
+func buildWriter(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "ledger.test")
+	out, err := exec.Command("go", "test", "-c", "-tags", "crashpoints", "-o", path, ".").CombinedOutput()
 	if err != nil {
-		return "", err
+		t.Fatalf("build the writer: %v\n%s", err, out)
 	}
-	path := filepath.Join(dir, "ledger.test")
-	cmd := exec.Command("go", "test", "-c", "-tags", "crashpoints", "-o", path, ".")
-	cmd.Stderr = os.Stderr
-	return path, cmd.Run()
-})
+	return path
+}
 
 // TestCrash kills writers at each point and checks what is left, against files
 // that the writers kept beside the ledger.
@@ -85,11 +84,7 @@ func TestCrash(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts many processes")
 	}
-	binary, err := crashBinary()
-	t.Cleanup(func() { os.RemoveAll(filepath.Dir(binary)) })
-	if err != nil {
-		t.Fatalf("build the writer: %v", err)
-	}
+	binary := buildWriter(t)
 	for _, c := range crashes {
 		t.Run(c.name, func(t *testing.T) {
 			dir, prefix := t.TempDir(), filepath.Join(t.TempDir(), "witness")
@@ -116,6 +111,9 @@ func runWriter(t *testing.T, binary, dir, prefix, at, fail string) bool {
 	out, err := cmd.CombinedOutput()
 	if err == nil {
 		return false
+	}
+	if cmd.ProcessState == nil {
+		t.Fatal(err)
 	}
 	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	if !ok || !status.Signaled() || status.Signal() != syscall.SIGKILL {

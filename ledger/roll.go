@@ -64,6 +64,10 @@ func (c *committer) seal() error {
 }
 
 func (c *committer) writeSeal() error {
+	c.batch.Reset(c.head.Seq + 1)
+	if err := c.reserve(); err != nil {
+		return err
+	}
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	err := c.l.o.around("seal", func() error { return c.newest.seg.Seal(c.head.Seq) })

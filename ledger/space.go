@@ -23,6 +23,22 @@ func (c *committer) checkSpace(more int64) error {
 	return nil
 }
 
+// reserve makes sure that the batch finds its blocks on the disk, or takes the
+// batch back.
+func (c *committer) reserve() error {
+	damaged, err := c.newest.seg.Reserve(&c.batch)
+	if err == nil {
+		return nil
+	}
+	c.endStream()
+	if damaged {
+		return c.fail(err)
+	}
+	c.l.o.Fold.Discard()
+	c.ids.last = c.head.ID
+	return noSpace(err)
+}
+
 // noSpace makes an error of a full disk an ErrNoSpace.
 func noSpace(err error) error {
 	if err != nil && isFull(err) {

@@ -35,7 +35,16 @@ type descendants struct {
 	group  func() int // the program's process group, 0 once the program is reaped: its number may be another's then
 }
 
+// signal stops all of it before a KILL: a parent that still ran would see its
+// children die, start others, and reap those that count as killed here.
 func (d descendants) signal(sig unix.Signal) error {
+	if sig == unix.SIGKILL {
+		d.each(unix.SIGSTOP)
+	}
+	return d.each(sig)
+}
+
+func (d descendants) each(sig unix.Signal) error {
 	sent := false
 	group := d.group()
 	if group != 0 && unix.Kill(-group, sig) == nil {

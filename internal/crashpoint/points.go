@@ -12,6 +12,7 @@ var ledgerPoints = []Point{
 	{"ledger.create.written", Ledger, "a complete segment under a temporary name, which the next opening removes"},
 	{"ledger.create.renamed", Ledger, "the new segment, or on a lost power supply what was there before it; nothing in it was acknowledged"},
 	{"ledger.create.durable", Ledger, "the new segment as the newest; the next opening goes on in it"},
+	{"ledger.grow.extended", Ledger, "a newest segment with a longer tail of zeros than it needs"},
 	{"ledger.commit.begin", Ledger, "nothing of the batch, of which nobody was told"},
 	{"ledger.commit.durable", Ledger, "the whole batch, of which nobody was told"},
 	{"ledger.commit.published", Ledger, "the whole batch; those who waited for it were not told"},

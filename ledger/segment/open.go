@@ -31,6 +31,7 @@ type Segment struct {
 	sealed   bool // by Seal, since then; the writer's own
 	readOnly bool
 	used     int64 // bytes in use as the last write transaction saw it
+	size     int64 // of the file, as far as Reserve has made it; the writer's own
 }
 
 // OpenNewest opens the ledger's newest segment for appending. sizeCap is the
@@ -79,13 +80,15 @@ func OpenRead(path string, a Access) (*Segment, error) {
 
 func open(path string, readOnly bool, o *bolt.Options) (*Segment, error) {
 	// bbolt would make a file that is not there, and write to an empty one.
-	if fi, err := os.Stat(path); err != nil {
+	fi, err := os.Stat(path)
+	if err != nil {
 		return nil, err
-	} else if fi.Size() < minSize {
+	}
+	if fi.Size() < minSize {
 		return nil, &CorruptError{Path: path, Err: fmt.Errorf("%d bytes are too few for a segment", fi.Size())}
 	}
-	s := &Segment{path: path, readOnly: readOnly}
-	err := guard(path, 0, func() (err error) {
+	s := &Segment{path: path, readOnly: readOnly, size: fi.Size()}
+	err = guard(path, 0, func() (err error) {
 		s.db, err = bolt.Open(path, 0o600, o)
 		return err
 	})

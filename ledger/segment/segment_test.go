@@ -277,3 +277,51 @@ func TestDiscardLeavesNothing(t *testing.T) {
 		t.Errorf("%v, %v", entries, err)
 	}
 }
+
+// TestReserve holds that a file grows before a batch and not for each, and that
+// bbolt does not grow it on its own then.
+func TestReserve(t *testing.T) {
+	path := build(t, t.TempDir(), 1, 1, "")
+	s, err := OpenNewest(path, 64<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(t, s)
+	grown, next := 0, uint64(2)
+	for range 40 {
+		b := &Batch{}
+		b.Reset(next)
+		for range 100 {
+			if err := b.AddRecord(Record{Seq: next, Bytes: bytes.Repeat([]byte("long"), 700)}); err != nil {
+				t.Fatal(err)
+			}
+			next++
+		}
+		before := sizeOf(t, path)
+		if _, err := s.Reserve(b); err != nil {
+			t.Fatal(err)
+		}
+		reserved := sizeOf(t, path)
+		if reserved != before {
+			grown++
+		}
+		if err := s.Append(b); err != nil {
+			t.Fatal(err)
+		}
+		if after := sizeOf(t, path); after != reserved {
+			t.Errorf("bbolt grew the file from %d to %d", reserved, after)
+		}
+	}
+	if grown == 0 || grown > 25 {
+		t.Errorf("the file grew %d times for 40 batches", grown)
+	}
+}
+
+func sizeOf(t *testing.T, path string) int64 {
+	t.Helper()
+	fi, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fi.Size()
+}
