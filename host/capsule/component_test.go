@@ -2,6 +2,7 @@ package capsule_test
 
 import (
 	"encoding/binary"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -81,5 +82,25 @@ func TestComponentRuns(t *testing.T) {
 	a, err := r.Invoke(t.Context(), invocation("wrapped", "alice", "c"))
 	if err != nil || a.Action != "continue" || string(a.Data) != "fine" {
 		t.Errorf("answered %v, %v", a, err)
+	}
+}
+
+// TestRealComponent is TestComponentRuns with what the usual tools have made;
+// testdata/component/guest.c says how.
+func TestRealComponent(t *testing.T) {
+	module, err := os.ReadFile("testdata/component/guest.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	put(t, dir, "real", module)
+	h := &fakeHost{}
+	r := runner(t, dir, h, capsule.RunOptions{})
+	a, err := r.Invoke(t.Context(), invocation("real", "alice", "c"))
+	if err != nil || a.Action != "continue" || a.HasData {
+		t.Errorf("answered %v, %v", a, err)
+	}
+	if got := strings.Join(h.noted(), "; "); got != "begin real go; spawn true [] for c; finish ok" {
+		t.Errorf("the host saw %s", got)
 	}
 }
