@@ -226,14 +226,15 @@ func readFile(root *os.Root, name string, most int64) ([]byte, error) {
 
 // compile compiles a module and checks what it imports and exports.
 func (s *Set) compile(ctx context.Context, c *Capsule, module []byte) error {
-	if !bytes.HasPrefix(module, core) {
-		return fmt.Errorf("is %s", kindOf(module))
+	module, err := unwrap(module)
+	if err != nil {
+		return err
 	}
 	linked, unserved := bind.Link(s.runtime, module)
 	if linked != nil {
 		module = linked
 	}
-	module, err := capTables(module)
+	module, err = capTables(module)
 	if err != nil {
 		return err
 	}
