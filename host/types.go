@@ -42,6 +42,19 @@ const (
 	Backpressure Overflow = 1
 )
 
+// FileInjection is one file that exists for one program only. Exactly one of
+// EnvKey and Path is set; the host refuses any other.
+type FileInjection struct {
+	Content []byte
+
+	// EnvKey names a variable in which the program finds the path of the
+	// file; where that is, is the host's choice.
+	EnvKey *string
+
+	// Path is where the program finds the file: absolute.
+	Path *string
+}
+
 // Request is a guest's spawn-request, as the binding lifted it. Pointers are
 // the contract's options: nil is none.
 type Request struct {
@@ -56,6 +69,10 @@ type Request struct {
 	Env    []EnvVar
 	Cwd    *string
 	Limits *event.Limits
+
+	// Files are what the host lays before the program, and nobody can change.
+	// They count for every tier.
+	Files []FileInjection
 
 	// What follows counts for the persistent tier alone; the others ignore it.
 	Label           *string
@@ -82,6 +99,30 @@ type Logs struct {
 	// Running is true until the exit is recorded; Exit is set from then on.
 	Running bool
 	Exit    *event.Exit
+}
+
+// Stream is the contract's log-stream; the numbers are its discriminants.
+type Stream uint8
+
+// The streams.
+const (
+	Stdout Stream = 0
+	Stderr Stream = 1
+)
+
+// Chunk is what a read since a cursor gave; it drains nothing.
+type Chunk struct {
+	Data []byte
+
+	// Next is the cursor behind Data.
+	Next string
+
+	// Dropped is how many bytes between the cursor and Data were overwritten
+	// before this read.
+	Dropped uint64
+
+	// DrainedEOF is true once the stream has ended and nothing follows Data.
+	DrainedEOF bool
 }
 
 // KillResult is the final state of a killed process.

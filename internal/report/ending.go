@@ -61,10 +61,26 @@ func (t teller) timerFired(b *event.TimerFired) string {
 	switch b.Timer {
 	case "lifetime":
 		return "the time that " + t.process + " was given is up"
+	case "idle":
+		return "nobody has touched " + t.process + " for as long as it was granted"
+	case "retention":
+		return t.process + " has been kept for as long as it was granted after its end"
 	case "orphan":
 		return "no daemon has been there for " + t.process + " for longer than it was granted"
 	}
 	return fmt.Sprintf("the timer %s of %s ran out", orUnnamed(b.Timer), t.process)
+}
+
+func (t teller) stdinClosed(e *event.Event, b *event.StdinClosed) string {
+	s := fmt.Sprintf("%s closed the input of %s", actor(e), t.process)
+	if b.Reason == "broken" {
+		s = "the input of " + t.process + " was closed because a write to it failed"
+	}
+	return fmt.Sprintf("%s, after %s had been written to it", s, ui.Bytes(b.Bytes))
+}
+
+func (t teller) watchArmed(e *event.Event, b *event.WatchArmed) string {
+	return fmt.Sprintf("%s asked to be told what becomes of %s, under %s", actor(e), t.process, watchName(b))
 }
 
 func (t teller) signalRequested(e *event.Event, b *event.SignalRequested) string {

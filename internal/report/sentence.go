@@ -94,6 +94,19 @@ func (t teller) processWords(e *event.Event) string {
 	case *event.HandleReleased:
 		return fmt.Sprintf("the handle of %s was released%s", t.process, because(releaseReasons.say(b.Reason)))
 	}
+	return t.holdingWords(e)
+}
+
+// holdingWords are the sentences about holding and watching a process.
+func (t teller) holdingWords(e *event.Event) string {
+	switch b := e.Body.(type) {
+	case *event.HandleAttached:
+		return fmt.Sprintf("%s attached to %s", actor(e), t.process)
+	case *event.WatchArmed:
+		return t.watchArmed(e, b)
+	case *event.WatchDisarmed:
+		return fmt.Sprintf("what becomes of %s is published no more%s", t.process, because(disarmReasons.say(b.Reason)))
+	}
 	return t.endingWords(e)
 }
 
@@ -106,6 +119,8 @@ func (t teller) endingWords(e *event.Event) string {
 		return fmt.Sprintf("cancel %s is complete: every process it reached has ended", id16(b.Cancel))
 	case *event.StopRequested:
 		return fmt.Sprintf("%s asked to stop %s%s: TERM now, KILL after %s", actor(e), t.process, because(b.Reason), nanos(b.GraceNano))
+	case *event.StdinClosed:
+		return t.stdinClosed(e, b)
 	case *event.TimerFired:
 		return t.timerFired(b)
 	case *event.SignalRequested:

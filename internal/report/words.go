@@ -97,6 +97,18 @@ var (
 		"refused":       "the spawn was refused",
 		"recovered":     "nobody held it after a restart",
 		"shutdown":      "the daemon was shutting down",
+		"released":      "the guest released it",
+		"stopped":       "it was stopped",
+		"retention":     "the time it was kept after its end is up",
+	}
+	overflows = phrases{
+		"unknown":      "a full one loses the oldest", // the default
+		"drop-oldest":  "a full one loses the oldest",
+		"backpressure": "a full one makes the program wait",
+	}
+	disarmReasons = phrases{
+		"guest":    "its capsule asked for that",
+		"released": "it was released",
 	}
 	abortReasons = phrases{
 		"caller-gone":    "the caller had left",
@@ -118,6 +130,7 @@ var (
 		"cancel":     "because it was cancelled",
 		"stop":       "because it was stopped",
 		"lifetime":   "because its time was up",
+		"idle":       "because nobody had touched it for too long",
 		"orphaned":   "because no daemon was there for too long",
 		"owner-lost": "because the instance that owned it was gone after a restart",
 		"released":   "because its handle was released",

@@ -162,123 +162,6 @@ type InvocationFinished struct {
 	rest
 }
 
-// Tier is the lifetime class of a process.
-type Tier uint32
-
-// The tiers. The numbers are the wire format.
-const (
-	TierSync       Tier = 1 // spawn: the guest waits for the end
-	TierBackground Tier = 2 // spawn-background: ends with its handle
-	TierPersistent Tier = 3 // spawn-persistent: ends when released
-)
-
-// Limits are the resource limits a guest asked for; absent means not asked.
-type Limits struct {
-	MemoryBytes *uint64 // address space, bytes
-	CPUSeconds  *uint64 // CPU time, s
-	PIDs        *uint32 // processes and threads
-	OpenFiles   *uint32 // open descriptors a process
-	rest
-}
-
-// SpawnRequested records everything a guest asked for but secrets: env values,
-// stdin and injected bytes are never stored, only their keys and keyed
-// digests.
-//
-// It is written, in one commit with the decision, before anything starts.
-//
-// Actor: guest. Scope: principal, capsule, instance, call id, handle.
-type SpawnRequested struct {
-	Tier    Tier   // the lifetime class asked for
-	Command string // as the guest gave it
-
-	// Args are the arguments as given, cut to fit [MaxEncoded]: if
-	// ArgsCut is true, ArgsBytes and ArgsDigest tell of the whole.
-	Args       []string
-	ArgsCount  uint32 // how many arguments were given
-	ArgsBytes  uint64 // their size together, in bytes
-	ArgsCut    bool   // whether Args is not all of them
-	ArgsDigest []byte // keyed, of all arguments, each followed by NUL; only if cut
-
-	Cwd         string   // as the guest gave it; empty: the workspace
-	EnvKeys     []string // names of the variables given; the values are never stored
-	StdinBytes  uint64   // size of the standard input given
-	StdinDigest []byte   // keyed; empty without stdin
-	Limits      *Limits  // the limits asked for
-	Label       string   // the name the guest gave the process, for people
-	rest
-}
-
-// Outcome of a decision.
-type Outcome uint32
-
-// The outcomes. The numbers are the wire format.
-const (
-	OutcomeGranted Outcome = 1
-	OutcomeRefused Outcome = 2
-)
-
-// QuotaSeen is one quota as the decision saw it.
-type QuotaSeen struct {
-	Scope string // "principal:alice", "capsule:builder", "principal-sync:alice"
-	Used  uint32 // before this spawn
-	Cap   uint32 // most that there may be
-	rest
-}
-
-// Orders are what a shim carries out alone while no daemon is there; the
-// decision that holds them is the authority.
-type Orders struct {
-	// LifetimeNano is how long after its start the program may run, ns; 0:
-	// no bound. Then TERM, GraceNano, KILL of the tree.
-	LifetimeNano int64
-	GraceNano    int64 // from TERM to KILL, ns
-
-	// OrphanNano is how long the program may outlive the daemon's
-	// connection, ns; 0: for ever. Then KILL of the tree.
-	OrphanNano int64
-	rest
-}
-
-// SpawnDecided records the decision on the request before it, always in the
-// same commit.
-//
-// Nothing runs before this event is durable.
-//
-// Actor: host. Scope: as in spawn.requested.
-type SpawnDecided struct {
-	Outcome   Outcome     // granted or refused
-	Code      string      // refused: the contract's error code ("quota", "capability-denied", …)
-	Rule      string      // the rule that allowed or refused: "manifest host_process: git"
-	Detail    string      // one sentence for people
-	Quotas    []QuotaSeen // the quotas that were looked at
-	Orders    *Orders     // granted only
-	RingBytes uint32      // size of the output ring of each stream, bytes
-	Isolation string      // what it will run in: "pidns" or "none"
-	Cwd       string      // absolute directory on the host
-	rest
-}
-
-// SpawnAborted records that a granted spawn never ran. It frees the slot.
-//
-// Actor: host. Scope: as in spawn.requested.
-type SpawnAborted struct {
-	Reason string // "caller-gone", "cancelled", "shutdown", "shim-not-ready", "daemon-died", "commit-failed"
-	Detail string // one sentence for people
-	rest
-}
-
-// SpawnFailed records that a granted program could not be started. It frees
-// the slot.
-//
-// Actor: host. Scope: as in spawn.requested.
-type SpawnFailed struct {
-	Step   string // "resolve", "chdir", "exec", "jail", …
-	Errno  uint32 // Linux error number, 0 if there is none
-	Detail string // one sentence for people
-	rest
-}
-
 // Identity names one process for ever. A bare pid is never an identity.
 type Identity struct {
 	PID          uint32 // host namespace, at the time
@@ -345,7 +228,7 @@ type ProcessExited struct {
 	CoreDumped bool // whether the signal left a core dump
 
 	// Cause is what ended it: "self", or the cause of the order that did:
-	// "signal", "kill", "cancel", "stop", "lifetime", "orphaned",
+	// "signal", "kill", "cancel", "stop", "lifetime", "idle", "orphaned",
 	// "owner-lost", "released", "shutdown".
 	Cause string
 
@@ -401,16 +284,19 @@ type CancelFinished struct {
 // Actor: whoever asks for it. Scope: as in spawn.requested.
 type StopRequested struct {
 	GraceNano int64  // from TERM to KILL, ns
-	Reason    string // "operator", "shutdown", …
+	Reason    string // "guest", "operator", "shutdown", …
 	rest
 }
 
 // TimerFired records that a timer ran out: before its order is carried out by
 // the daemon, or after the shim carried it out alone.
 //
+// A lifetime or idle timer ends the program: TERM, grace, KILL. A retention
+// timer ends nothing, for it runs after the exit: the release follows.
+//
 // Actor: timer, or shim. Scope: as in spawn.requested.
 type TimerFired struct {
-	Timer   string // "lifetime", "orphan"
+	Timer   string // "lifetime", "idle", "retention", "orphan"
 	DueBoot int64  // CLOCK_BOOTTIME ns
 	rest
 }
@@ -459,7 +345,51 @@ type SignalSent struct {
 //
 // Actor: host. Scope: as in spawn.requested.
 type HandleReleased struct {
-	Reason string // "dropped", "sync-finished", "instance-gone", "refused", "recovered", "shutdown"
+	// Reason is "dropped", "sync-finished", "instance-gone", "refused",
+	// "recovered" or "shutdown"; of a persistent process "released" (the guest
+	// released it), "stopped" (a stop was through) or "retention" (its timer
+	// ran out).
+	Reason string
+	rest
+}
+
+// HandleAttached records that a guest holds a persistent process by a handle,
+// beside its id. Nothing is written when that handle is dropped: the process
+// stays as it is.
+//
+// Actor: guest. Scope: principal and capsule as in spawn.requested, instance
+// and call id of the caller who attached, handle.
+type HandleAttached struct{ rest }
+
+// WatchArmed records that the lifecycle events of a persistent process are
+// published to its creator from now on. Arming an armed watch again is the
+// same watch with the suffix of this event.
+//
+// Actor: guest. Scope: as in handle.attached.
+type WatchArmed struct {
+	Suffix string // last part of the topic; empty: the process id, which is never stored
+	rest
+}
+
+// WatchDisarmed records that they are published no more.
+//
+// Actor: guest, host with a release. Scope: as in handle.attached.
+type WatchDisarmed struct {
+	Reason string // "guest", "released"
+	rest
+}
+
+// StdinClosed records that a program's standard input is closed: it sees the
+// end once it has read what was written before.
+//
+// It is written before the stream is closed. A program whose input was not to
+// stay open has none: its end comes after the prelude.
+//
+// Actor: whoever closed it, host if a write failed. Scope: principal and
+// capsule as in spawn.requested, instance and call id of the caller, handle.
+type StdinClosed struct {
+	Reason string // "guest", "operator", "broken" (a write failed)
+	Bytes  uint64 // written by guests while it was open; the prelude is not counted
 	rest
 }
 

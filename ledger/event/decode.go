@@ -244,6 +244,12 @@ func (d *decoder) enum(n num, name string, p *uint32, _ names) {
 	}
 }
 
+func (d *decoder) optFlag(n num, name string, p **bool) {
+	if v, ok := d.uint(n, name, 1); ok {
+		*p = new(v == 1)
+	}
+}
+
 func (d *decoder) optI32(n num, name string, p **int32) {
 	v, ok := d.uint(n, name, maxUint64)
 	if !ok {

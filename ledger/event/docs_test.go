@@ -112,7 +112,17 @@ type comments struct {
 
 func readComments(t *testing.T) *comments {
 	c := &comments{types: map[string]string{}, fields: map[string]map[string]string{}, json: map[string]string{}}
-	f, err := parser.ParseFile(token.NewFileSet(), "body.go", nil, parser.ParseComments)
+	for _, file := range []string{"body.go", "body_spawn.go"} {
+		c.readFile(t, file)
+	}
+	for _, k := range Kinds() {
+		c.nameFields(newBody(k))
+	}
+	return c
+}
+
+func (c *comments) readFile(t *testing.T, name string) {
+	f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,10 +137,6 @@ func readComments(t *testing.T) *comments {
 			}
 		}
 	}
-	for _, k := range Kinds() {
-		c.nameFields(newBody(k))
-	}
-	return c
 }
 
 func (c *comments) read(ts *ast.TypeSpec, doc *ast.CommentGroup) {
@@ -223,6 +229,10 @@ func (c *comments) about(t *testing.T, m message, name string) string {
 // table writes a table of the fields of m and returns its parts.
 func (c *comments) table(t *testing.T, out *bytes.Buffer, m message) []message {
 	d := describe(m)
+	if len(d.fields) == 0 {
+		fmt.Fprintf(out, "\nIt has no fields.\n")
+		return nil
+	}
 	fmt.Fprintf(out, "\n| field | type | what it is |\n|---|---|---|\n")
 	names := goNames(m, d)
 	for i, declared := range d.fields {

@@ -114,6 +114,16 @@ func (w *encoder) enum(n num, name string, p *uint32, _ names) {
 	w.u32(n, name, p)
 }
 
+func (w *encoder) optFlag(n num, _ string, p **bool) {
+	switch {
+	case *p == nil:
+	case **p:
+		w.uvarint(n, 1)
+	default:
+		w.uvarint(n, 0)
+	}
+}
+
 func (w *encoder) optI32(n num, _ string, p **int32) {
 	if *p != nil {
 		w.uvarint(n, uint64(int64(**p)))

@@ -24,6 +24,10 @@ var (
 	guest    = Scope{Principal: "alice", Capsule: "builder", Instance: "builder-alice-1", CallID: "call-42", Actor: Actor{Kind: ActorGuest}}
 	onHandle = with(guest, ActorGuest, exampleHandle)
 	byHost   = with(guest, ActorHost, exampleHandle)
+	attached = Scope{
+		Principal: "alice", Capsule: "builder", Instance: "builder-alice-2", CallID: "call-57",
+		Handle: exampleHandle, Actor: Actor{Kind: ActorGuest},
+	}
 )
 
 func with(s Scope, by ActorKind, handle ulid.ULID) Scope {
@@ -83,6 +87,10 @@ func exampleEvents() []*Event {
 		{byHost, &HandleReleased{Reason: "dropped"}},
 		{with(Scope{}, ActorHost, exampleHandle), &OrphanEnded{Directory: exampleHandle.String(), Shim: &exampleShim, Reason: "terminal"}},
 		{host, &LedgerMigrated{From: 1, To: 2, Backup: "/var/lib/astrid/backup-layout-1"}},
+		{attached, &HandleAttached{}},
+		{attached, &WatchArmed{Suffix: "build-server"}},
+		{attached, &WatchDisarmed{Reason: "guest"}},
+		{attached, &StdinClosed{Reason: "guest", Bytes: 2048}},
 	}
 	events := make([]*Event, len(stories))
 	for i, s := range stories {

@@ -36,6 +36,7 @@ type visitor interface {
 	wall(n num, name string, p *int64)           // int64, ns since 1970
 	flag(n num, name string, p *bool)            // bool
 	enum(n num, name string, p *uint32, e names) // an enum, open
+	optFlag(n num, name string, p **bool)        // optional bool
 	optI32(n num, name string, p **int32)        // optional int32
 	optU32(n num, name string, p **uint32)       // optional uint32
 	optU64(n num, name string, p **uint64)       // optional uint64
@@ -125,6 +126,10 @@ var makers = [...]func() Body{
 	KindHandleReleased:     func() Body { return new(HandleReleased) },
 	KindOrphanEnded:        func() Body { return new(OrphanEnded) },
 	KindLedgerMigrated:     func() Body { return new(LedgerMigrated) },
+	KindHandleAttached:     func() Body { return new(HandleAttached) },
+	KindWatchArmed:         func() Body { return new(WatchArmed) },
+	KindWatchDisarmed:      func() Body { return new(WatchDisarmed) },
+	KindStdinClosed:        func() Body { return new(StdinClosed) },
 }
 
 // Kind returns the number that the event came with.

@@ -28,6 +28,20 @@ func (m *SpawnRequested) fields(v visitor) {
 	v.blob(11, "stdin_digest", &m.StdinDigest)
 	optional(v, 12, "limits", &m.Limits)
 	v.text(13, "label", &m.Label)
+	v.optFlag(14, "keep_stdin_open", &m.KeepStdinOpen)
+	v.enum(15, "overflow", (*uint32)(&m.Overflow), overflowNames)
+	v.optU32(16, "ring_bytes", &m.RingBytes)
+	v.optU64(17, "lifetime_ms", &m.LifetimeMS)
+	v.optU64(18, "idle_ms", &m.IdleMS)
+	v.optU64(19, "retention_ms", &m.RetentionMS)
+	list(v, 20, "files", &m.Files)
+}
+
+func (m *InjectedFile) fields(v visitor) {
+	v.text(1, "env_key", &m.EnvKey)
+	v.text(2, "path", &m.Path)
+	v.u64(3, "bytes", &m.Bytes)
+	v.blob(4, "digest", &m.Digest)
 }
 
 func (m *Limits) fields(v visitor) {
@@ -47,6 +61,12 @@ func (m *SpawnDecided) fields(v visitor) {
 	v.u32(7, "ring_bytes", &m.RingBytes)
 	v.text(8, "isolation", &m.Isolation)
 	v.text(9, "cwd", &m.Cwd)
+	v.flag(10, "keep_stdin_open", &m.KeepStdinOpen)
+	v.enum(11, "overflow", (*uint32)(&m.Overflow), overflowNames)
+	v.i64(12, "idle_nano", &m.IdleNano)
+	v.i64(13, "retention_nano", &m.RetentionNano)
+	v.blob(14, "process_id_hash", &m.ProcessIDHash)
+	v.text(15, "label", &m.Label)
 }
 
 func (m *QuotaSeen) fields(v visitor) {

@@ -55,6 +55,7 @@ func (r *jsonReader) u32(_ num, name string, p *uint32)     { r.get(name, p) }
 func (r *jsonReader) u64(_ num, name string, p *uint64)     { r.get(name, p) }
 func (r *jsonReader) i64(_ num, name string, p *int64)      { r.get(name, p) }
 func (r *jsonReader) flag(_ num, name string, p *bool)      { r.get(name, p) }
+func (r *jsonReader) optFlag(_ num, name string, p **bool)  { r.get(name, p) }
 func (r *jsonReader) optI32(_ num, name string, p **int32)  { r.get(name, p) }
 func (r *jsonReader) optU32(_ num, name string, p **uint32) { r.get(name, p) }
 func (r *jsonReader) optU64(_ num, name string, p **uint64) { r.get(name, p) }

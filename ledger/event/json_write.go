@@ -108,6 +108,12 @@ func (w *jsonWriter) enum(_ num, name string, p *uint32, e names) {
 	}
 }
 
+func (w *jsonWriter) optFlag(_ num, name string, p **bool) {
+	if *p != nil {
+		w.flag(0, name, *p)
+	}
+}
+
 func (w *jsonWriter) optI32(_ num, name string, p **int32) {
 	if *p != nil {
 		v := int64(**p)

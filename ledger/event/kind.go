@@ -13,8 +13,8 @@ type Kind uint32
 
 // The kinds of event. docs/EVENTS.md describes each with its fields.
 //
-// Numbers 40 to 99 are kept for kinds that no room writes yet (handle.attached, watch.armed, watch.disarmed, stdin.closed,
-// checkpoint.signed, key.rotated, ledger.read, ledger.archived,
+// Numbers 29 to 39 and 44 to 99 are kept for kinds that no room writes yet
+// (checkpoint.signed, key.rotated, ledger.read, ledger.archived,
 // ledger.backed-up, ledger.held, ledger.erased).
 const (
 	KindDaemonStarted      Kind = 1
@@ -45,6 +45,10 @@ const (
 	KindHandleReleased     Kind = 26
 	KindOrphanEnded        Kind = 27
 	KindLedgerMigrated     Kind = 28
+	KindHandleAttached     Kind = 40
+	KindWatchArmed         Kind = 41
+	KindWatchDisarmed      Kind = 42
+	KindStdinClosed        Kind = 43
 )
 
 // kindNames is the one place where kinds have names.
@@ -77,6 +81,10 @@ var kindNames = [...]string{
 	KindHandleReleased:     "handle.released",
 	KindOrphanEnded:        "orphan.ended",
 	KindLedgerMigrated:     "ledger.migrated",
+	KindHandleAttached:     "handle.attached",
+	KindWatchArmed:         "watch.armed",
+	KindWatchDisarmed:      "watch.disarmed",
+	KindStdinClosed:        "stdin.closed",
 }
 
 // maxKind is the largest number a kind may ever have: bodies are field

@@ -14,10 +14,11 @@ type names struct {
 }
 
 var (
-	actorNames   = names{"actor", []string{"unknown", "guest", "operator", "timer", "host", "shim"}}
-	tierNames    = names{"tier", []string{"unknown", "sync", "background", "persistent"}}
-	outcomeNames = names{"outcome", []string{"unknown", "granted", "refused"}}
-	targetNames  = names{"target", []string{"unknown", "program", "tree"}}
+	actorNames    = names{"actor", []string{"unknown", "guest", "operator", "timer", "host", "shim"}}
+	tierNames     = names{"tier", []string{"unknown", "sync", "background", "persistent"}}
+	outcomeNames  = names{"outcome", []string{"unknown", "granted", "refused"}}
+	overflowNames = names{"overflow", []string{"unknown", "drop-oldest", "backpressure"}}
+	targetNames   = names{"target", []string{"unknown", "program", "tree"}}
 )
 
 // name returns the name of a value, "tier-9" for one that has none.
@@ -56,8 +57,17 @@ func ParseActorKind(s string) (ActorKind, error) {
 // String returns the tier's name, as in the JSON form.
 func (t Tier) String() string { return tierNames.name(uint32(t)) }
 
+// ParseTier is the inverse of [Tier.String].
+func ParseTier(s string) (Tier, error) {
+	v, err := tierNames.parse(s)
+	return Tier(v), err
+}
+
 // String returns the outcome's name, as in the JSON form.
 func (o Outcome) String() string { return outcomeNames.name(uint32(o)) }
+
+// String returns the policy's name, as in the JSON form.
+func (o Overflow) String() string { return overflowNames.name(uint32(o)) }
 
 // String returns the target's name, as in the JSON form.
 func (t SignalTarget) String() string { return targetNames.name(uint32(t)) }

@@ -149,7 +149,7 @@ func oneFromProto(f protoreflect.FieldDescriptor, v protoreflect.Value) any {
 	case protoreflect.EnumKind:
 		if e := f.Enum().Values().ByNumber(v.Enum()); e != nil {
 			_, value, _ := strings.Cut(string(e.Name()), "_")
-			return strings.ToLower(value)
+			return strings.ReplaceAll(strings.ToLower(value), "_", "-")
 		}
 		return fmt.Sprint(v.Enum())
 	}
