@@ -52,6 +52,7 @@ func (o *owner) runAdopted(handle *projector.Handle) {
 	if !projector.Ephemeral(o.tier) && !o.over() {
 		o.recordAdopted()
 		o.resume(handle)
+		o.resumeStdin(handle)
 	}
 	o.loop()
 }

@@ -9,21 +9,12 @@ import (
 	"github.com/astrid-os/processledger/ledger/event"
 )
 
-// startPersistent runs a script that outlives the daemon. No guest can ask for
-// it yet; the ledger, the shim and recovery know the tier.
+// startPersistent runs a script that outlives the daemon.
 func (w *world) startPersistent(body string) *owner {
 	w.t.Helper()
-	r := w.script(body)
-	o, err := w.host.spawn(w.t.Context(), alice, &r, event.TierPersistent)
-	if err == nil {
-		err = o.startedOr()
-		closeOnce(o.heard)
-	}
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	id, r := w.keep(alice, body)
 	w.began(r)
-	return o
+	return w.kept(alice, id)
 }
 
 // adopted starts the daemon again and returns the one owner.

@@ -4,14 +4,15 @@ import "time"
 
 // alarm is something to do at a CLOCK_BOOTTIME.
 type alarm struct {
-	at int64
-	do func()
+	at   int64
+	over bool // set up after the end, of which those from before it are void
+	do   func()
 }
 
 // after has the owner do something at a CLOCK_BOOTTIME. A time that has passed
 // is now.
 func (o *owner) after(at int64, do func()) {
-	o.alarms = append(o.alarms, alarm{at, do})
+	o.alarms = append(o.alarms, alarm{at, o.over(), do})
 }
 
 // nextAlarm returns a timer for the earliest alarm; with none, one that never
@@ -40,7 +41,7 @@ func (o *owner) ringAlarms() {
 		}
 	}
 	for _, a := range due {
-		if a.at <= now && !o.over() {
+		if a.at <= now && a.over == o.over() && !o.finished {
 			a.do()
 		}
 	}

@@ -57,6 +57,8 @@ var passes = map[string]string{
 	"daemon.signal.sent":         "signal",
 	"daemon.signal.recorded":     "signal",
 	"daemon.timer.fired":         "lifetime",
+	"daemon.handle.attached":     "attach",
+	"daemon.stop.requested":      "stop",
 	"daemon.cancel.requested":    "cancel",
 	"daemon.invocation.started":  "invocation",
 	"daemon.invocation.finished": "invocation",
@@ -78,7 +80,11 @@ var again = [][2]string{
 	{"daemon.signal.sent", "lifetime"}, {"daemon.exit.recorded", "fail"}, {"daemon.exit.recorded", "abort"},
 	{"daemon.exit.recorded", "shutdown"}, {"daemon.spawn.aborting", "recover"}, {"daemon.signal.requested", "recover"},
 	{"daemon.signal.sent", "recover"}, {"daemon.exit.seen", "recover"}, {"daemon.exit.recorded", "recover"},
-	{"daemon.exit.recorded#2", "recover"}, {"daemon.release.recorded", "recover"}, {"daemon.release.trashed#2", "recover"},
+	{"daemon.spawn.decided", "stop"}, {"daemon.spawn.go", "stop"}, {"daemon.spawn.started", "stop"},
+	{"daemon.signal.sent", "stop"}, {"daemon.exit.seen", "stop"}, {"daemon.exit.recorded", "stop"}, {"daemon.release.recorded", "stop"},
+	{"daemon.timer.fired", "idle"}, {"daemon.signal.sent", "idle"}, {"daemon.exit.recorded", "idle"},
+	{"daemon.release.recorded", "retention"}, {"daemon.release.trashed", "retention"}, {"daemon.exit.recorded", "release"},
+	{"daemon.release.recorded", "release"}, {"daemon.exit.recorded#2", "recover"}, {"daemon.release.recorded", "recover"}, {"daemon.release.trashed#2", "recover"},
 }
 
 // TestCrashes kills the daemon at every crash point of its own and of recovery,
@@ -110,6 +116,9 @@ func crashAt(t *testing.T, point, workload string) {
 		}
 		w.drive(point, workload)
 		w.open()
+		// What outlives the daemon is there as it should be: it can be stopped.
+		w.stopKept(t.Context())
+		w.settled()
 		w.check()
 		// What the crash left is settled: it is as if nothing had ever run.
 		if n := w.live.Snapshot().HeldAll().Total(); n != 0 {
@@ -239,6 +248,7 @@ func openDriven(data, witness, shim, mode string) (*drivenHost, error) {
 	if err := gate.Set("builder", []string{"sh", "no-such-program"}); err != nil {
 		return nil, err
 	}
+	gate.SetPersistent("builder", true)
 	config := policy.DefaultConfig()
 	config.Principals = map[string]policy.Quotas{"hasty": {Sync: 1, MaxTimeout: 200 * time.Millisecond}}
 	rules, err := policy.New(config, gate)
@@ -247,7 +257,7 @@ func openDriven(data, witness, shim, mode string) (*drivenHost, error) {
 	}
 	d := &drivenHost{witness: witness}
 	d.Host, err = New(Options{
-		Live: live, Hands: hands, Policy: rules, Workspaces: filepath.Join(data, "workspaces"), RedactionKey: []byte("key"),
+		Live: live, Hands: hands, Policy: rules, Workspaces: filepath.Join(data, "workspaces"), RedactionKey: []byte("key"), ProcessIDKey: []byte("another key"),
 		Isolation: mode, passing: func(p string) {
 			if d.passing != nil {
 				d.passing(p)
@@ -279,6 +289,28 @@ func (d *drivenHost) start(body string) (*Process, error) {
 		time.Sleep(time.Millisecond)
 	}
 	return p, err
+}
+
+// keep runs a script in the persistent tier and waits until it has begun.
+func (d *drivenHost) keep(body string, change func(*Request)) (string, error) {
+	r := d.script(body)
+	change(&r)
+	id, err := d.SpawnPersistent(context.Background(), alice, r)
+	for err == nil {
+		if _, e := os.Stat(filepath.Join(d.witness, r.Args[2])); e == nil {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return id, err
+}
+
+// released waits until nothing is held, nor looked after.
+func (d *drivenHost) released() error {
+	for len(d.ownersOf(func(*owner) bool { return true })) > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	return nil
 }
 
 // workloads come by the crash points.
@@ -344,6 +376,49 @@ var workloads = map[string]func(*drivenHost) error{
 		}
 		_, err = p.Wait(context.Background(), alice, nil)
 		return err
+	},
+	"stop": func(d *drivenHost) error {
+		id, err := d.keep("trap '' TERM; "+stays, func(*Request) {})
+		if err != nil {
+			return err
+		}
+		grace := 50 * time.Millisecond
+		_, err = d.StopProcess(context.Background(), alice, id, &grace)
+		return err
+	},
+	"attach": func(d *drivenHost) error {
+		id, err := d.keep(stays, func(*Request) {})
+		if err != nil {
+			return err
+		}
+		_, err = d.Attach(context.Background(), alice, id)
+		return err
+	},
+	"release": func(d *drivenHost) error {
+		id, err := d.keep("true", func(*Request) {})
+		if err != nil {
+			return err
+		}
+		if _, err := d.WaitProcess(context.Background(), alice, id, time.Minute); err != nil {
+			return err
+		}
+		return d.ReleaseProcess(context.Background(), alice, id)
+	},
+	"idle": func(d *drivenHost) error {
+		_, err := d.keep("trap 'exit 0' TERM; "+stays, func(r *Request) {
+			r.IdleTimeoutMS, r.ExitRetentionMS = ptr(uint64(50)), ptr(uint64(1))
+		})
+		if err != nil {
+			return err
+		}
+		return d.released()
+	},
+	"retention": func(d *drivenHost) error {
+		_, err := d.keep("true", func(r *Request) { r.ExitRetentionMS = ptr(uint64(50)) })
+		if err != nil {
+			return err
+		}
+		return d.released()
 	},
 	"invocation": func(d *drivenHost) error {
 		_, i, err := d.BeginInvocation(context.Background(), alice, "tool_execute_x", []byte("{}"))

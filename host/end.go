@@ -65,8 +65,12 @@ func (o *owner) end(out outcome, bodies ...event.Body) {
 	o.outcome = out
 	closeOnce(o.ended) // first: who sees running closed is to see this too
 	closeOnce(o.running)
-	if release != "" {
+	o.changed.Notify()
+	switch {
+	case release != "":
 		o.trash(c)
+	case o.kept != nil:
+		o.retain()
 	}
 }
 
@@ -82,7 +86,7 @@ func (o *owner) ending(tip *projector.State, release string, bodies []event.Body
 		all = append(all, o.started)
 	}
 	for _, b := range bodies {
-		if t, isTimer := b.(*event.TimerFired); isTimer && timerKnown(h, t.Timer) {
+		if timerStands(h, b) {
 			continue
 		}
 		if b == bodies[len(bodies)-1] {
@@ -92,9 +96,16 @@ func (o *owner) ending(tip *projector.State, release string, bodies []event.Body
 	}
 	es := append(o.bodies(event.ActorHost, all...), finishedCancels(tip, h)...)
 	if release != "" {
-		es = append(es, o.bodies(event.ActorHost, &event.HandleReleased{Reason: release})...)
+		es = append(es, o.releasing(h, release)...)
 	}
 	return es
+}
+
+// timerStands tells whether b says of a timer that it has fired, and the ledger
+// does already.
+func timerStands(h *projector.Handle, b event.Body) bool {
+	t, isTimer := b.(*event.TimerFired)
+	return isTimer && timerKnown(h, t.Timer)
 }
 
 // timerKnown tells whether the timer has fired in the ledger.
@@ -129,29 +140,13 @@ func cancelFinished(c *projector.Cancel) *event.Event {
 	}
 }
 
-// releaseNow records that nobody holds an ended handle, and deletes its
-// directory.
-func (o *owner) releaseNow(reason string) {
-	c, err := o.record(func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
-		if h, ok := tip.Handle(o.id); !ok || !h.Phase.Terminal() {
-			return nil, nil
-		}
-		return o.bodies(event.ActorHost, &event.HandleReleased{Reason: reason}), nil
-	})
-	if err != nil {
-		o.h.log.Error("a release could not be recorded", "handle", o.id, "error", err)
-		o.finished = true
-		return
-	}
-	o.trash(c)
-}
-
 // trash deletes the directory with the receipt of the release.
 //
 // A crash before it leaves a released handle with a directory: recovery
 // deletes it.
 func (o *owner) trash(c *ledger.Commit) {
 	o.finished = true
+	o.released.Store(true)
 	crashpoint.Here("daemon.release.recorded")
 	for _, r := range c.Receipts {
 		if r.Kind() != event.KindHandleReleased {
@@ -170,14 +165,19 @@ func (o *owner) trash(c *ledger.Commit) {
 	crashpoint.Here("daemon.release.trashed")
 }
 
-// drain reads what both rings hold. A program that still runs keeps the bytes
-// of an unfinished rune.
-func (o *owner) drain() (stdout, stderr []byte) {
-	o.drainMu.Lock()
-	defer o.drainMu.Unlock()
-	stdout, stderr, err := o.child.DrainLogs()
-	if err != nil {
-		o.h.log.Warn("output could not be read", "handle", o.id, "error", err)
+// readLogs drains the rings for a guest. The error is Closed once the handle is
+// released: what was left of its output is deleted then.
+func (o *owner) readLogs() (Logs, error) {
+	// Whether it runs is asked before the drain: an answer that says it does
+	// not then holds all that was left.
+	over := o.over()
+	logs := Logs{Running: !over}
+	logs.Stdout, logs.Stderr = o.drain()
+	if o.released.Load() {
+		return Logs{}, errorf(Closed, "the process was released")
 	}
-	return stdout, stderr
+	if over {
+		logs.Exit = o.outcome.exit
+	}
+	return logs, nil
 }

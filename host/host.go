@@ -35,6 +35,10 @@ type Options struct {
 	// what is never stored: stdin, payloads, cut arguments. Required.
 	RedactionKey []byte
 
+	// ProcessIDKey is the key that the ids of persistent processes are derived
+	// by: with another one, nobody's ids are known any more. Required.
+	ProcessIDKey []byte
+
 	// Isolation is what programs run in: "pidns" or "none". Required.
 	Isolation string
 
@@ -71,6 +75,7 @@ type Host struct {
 	policy      *policy.Policy
 	workspaces  string
 	key         []byte
+	ids         processIDs
 	isolation   string
 	unavailable string
 	lookup      func(string) (string, bool)
@@ -108,8 +113,8 @@ type Host struct {
 // up until Recover is called, which must come before the first spawn. Close it
 // in the end.
 func New(o Options) (*Host, error) {
-	if o.Live == nil || o.Hands == nil || o.Policy == nil || o.Workspaces == "" || len(o.RedactionKey) == 0 {
-		return nil, errors.New("host: Live, Hands, Policy, Workspaces and RedactionKey are required")
+	if o.Live == nil || o.Hands == nil || o.Policy == nil || o.Workspaces == "" || len(o.RedactionKey) == 0 || len(o.ProcessIDKey) == 0 {
+		return nil, errors.New("host: Live, Hands, Policy, Workspaces, RedactionKey and ProcessIDKey are required")
 	}
 	if o.Isolation != "pidns" && o.Isolation != "none" {
 		return nil, fmt.Errorf("host: isolation %q: want pidns or none", o.Isolation)
@@ -125,7 +130,7 @@ func New(o Options) (*Host, error) {
 	}
 	h := &Host{
 		live: o.Live, hands: o.Hands, policy: o.Policy, workspaces: o.Workspaces, key: o.RedactionKey,
-		isolation: o.Isolation, unavailable: o.Unavailable, lookup: o.Lookup, log: o.Log,
+		ids: processIDs{o.ProcessIDKey}, isolation: o.Isolation, unavailable: o.Unavailable, lookup: o.Lookup, log: o.Log,
 		trace: o.trace, passing: o.passing, rides: o.rides,
 		owners: map[ulid.ULID]*owner{}, invocations: map[*Invocation]struct{}{}, reopened: make(chan struct{}),
 		preparing: make(chan struct{}, mostPreparing),

@@ -22,7 +22,7 @@ const (
 	rowRelease  row = "release"         // ended; only the release is missing
 	rowOrphan   row = "orphan"          // ended, and its shim lives
 	rowUnknown  row = "unknown-handle"  // a directory of no handle
-	rowNone     row = "nothing-to-do"   // ended, and somebody may still ask
+	rowRetain   row = "retain"          // ended, and its creator may still ask
 	rowUnproven row = "dead-not-proven" // not a row: the lock is free, but somebody it named lives
 )
 
@@ -75,6 +75,6 @@ func matchEnded(h *projector.Handle, f *act.Found) row {
 	case projector.Ephemeral(h.Tier):
 		return rowRelease
 	default:
-		return rowNone
+		return rowRetain
 	}
 }

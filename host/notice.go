@@ -63,6 +63,7 @@ func (o *owner) onStarted(b *event.ProcessStarted) {
 	if o.orders.LifetimeNano > 0 {
 		o.after(b.StartedBoot+o.orders.LifetimeNano, o.lifetimeOver)
 	}
+	o.watchIdle()
 	if o.tier == event.TierSync {
 		o.after(boottime()+o.h.rides.Nanoseconds(), o.recordStarted)
 		return
@@ -86,8 +87,9 @@ func (o *owner) recordStarted() {
 		o.h.log.Error("a start could not be recorded", "handle", o.id, "error", err)
 		return
 	}
-	// A crash here leaves a started process whose caller was not told: it is
-	// ephemeral, so recovery ends it as owner-lost.
+	// A crash here leaves a started process whose caller was not told: recovery
+	// ends an ephemeral one as owner-lost, and takes a persistent one in, which
+	// its creator finds in the list.
 	crashpoint.Here("daemon.spawn.started")
 	closeOnce(o.running)
 }

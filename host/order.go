@@ -147,7 +147,7 @@ func (o *owner) killLater(b *event.SignalRequested, from int64) {
 	switch b.Cause {
 	case "cancel":
 		grace = cancelNano
-	case "lifetime":
+	case "lifetime", "idle":
 		grace = o.orders.GraceNano
 	case "stop", "shutdown":
 		o.mu.Lock()
@@ -175,6 +175,9 @@ func (o *owner) signalSelf(actor event.ActorKind, sig unix.Signal, cause string,
 		}
 		if cancel != nil && h.CancelID() == [16]byte{} {
 			return nil, nil // the cancel it was for is settled
+		}
+		if len(before) > 0 && timerStands(h, before[0]) {
+			return nil, nil // it fires once, and its end is under way
 		}
 		return o.bodies(actor, append(before, want)...), nil
 	})

@@ -9,6 +9,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/astrid-os/processledger/host/act"
+	"github.com/astrid-os/processledger/host/poll"
 	"github.com/astrid-os/processledger/internal/crashpoint"
 	"github.com/astrid-os/processledger/ledger"
 	"github.com/astrid-os/processledger/ledger/event"
@@ -23,6 +24,9 @@ type owner struct {
 	scope  event.Scope // of the request
 	tier   event.Tier
 	orders event.Orders
+
+	// kept is set for the persistent tier alone.
+	kept *kept
 
 	// adopted is true for a handle that an earlier run of the daemon began.
 	adopted bool
@@ -74,6 +78,13 @@ type owner struct {
 	// drainMu serialises readers of the rings, which are drained once. It is
 	// held for a read of at most two rings.
 	drainMu sync.Mutex
+	takers  int // who waits with output; under drainMu
+
+	// changed notifies of the end.
+	changed poll.Notifier
+
+	// released is true once the release is durable.
+	released atomic.Bool
 
 	// unrecorded is true while the end is known and not durable.
 	unrecorded atomic.Bool
@@ -244,11 +255,15 @@ func (o *owner) forbidGo(reason string) bool {
 	return !o.went
 }
 
-// stopping takes the grace of a stop from its event.
+// stopping takes in a stop from its event: the grace, and that what was stopped
+// by its id or by an operator is released with its exit.
 func (o *owner) stopping(b *event.StopRequested) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.grace = b.GraceNano
+	if o.kept != nil && releasesWith(b.Reason) && o.release == "" {
+		o.release = "stopped"
+	}
 }
 
 // letGo says that nobody holds the handle any more: it is released once it has

@@ -8,6 +8,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/astrid-os/processledger/host/act"
+	"github.com/astrid-os/processledger/host/policy"
 	"github.com/astrid-os/processledger/ledger"
 	"github.com/astrid-os/processledger/ledger/event"
 	"github.com/astrid-os/processledger/projector"
@@ -44,13 +45,19 @@ type plan struct {
 	ring   uint32
 	mode   string // isolation
 	spec   act.Spec
+
+	// Of a persistent process: what it is granted, and the hash of its id.
+	terms  *terms
+	idHash []byte
 }
 
-// quota is a bound and where its use stands in the state.
+// quota is a bound, where its use stands in the state, and what a spawn is
+// refused with that finds it used up.
 type quota struct {
 	scope string
 	cap   uint32
 	used  func(*projector.State) uint32
+	code  Code
 }
 
 // plan checks a request: policy and gate, then validation, so that a caller
@@ -60,16 +67,18 @@ func (h *Host) plan(c Caller, r *Request, tier event.Tier) *plan {
 	p := &plan{id: newID(), scope: c.scope(), tier: tier, mode: h.isolation}
 	p.scope.Handle = p.id
 	p.request = h.requested(p.scope, r, tier)
-	if h.unavailable != "" {
-		return p.refuse("isolation: "+h.isolation, errorf(Unknown, "nothing can be run here: %s", h.unavailable))
-	}
-	rule, ok := h.policy.Check(c.Principal, c.Capsule, r.Cmd)
-	if !ok {
-		return p.refuse(rule, errorf(CapabilityDenied, "capsule %.64q may not run %.64q", c.Capsule, r.Cmd))
+	rule, refusal := h.admit(c, r, tier)
+	if refusal != nil {
+		return p.refuse(rule, refusal)
 	}
 	p.rule = rule
-	if err := validate(r); err != nil {
-		return p.refuse("validation", err)
+	if tier == event.TierPersistent {
+		if refusal := validTerms(r); refusal != nil {
+			return p.refuse("validation", refusal)
+		}
+	}
+	if refusal := validate(r); refusal != nil {
+		return p.refuse("validation", refusal)
 	}
 	root, err := h.workspace(c)
 	if err != nil {
@@ -91,26 +100,63 @@ func (p *plan) refuse(rule string, err *Error) *plan {
 	return p
 }
 
+// admit runs the checks that come before all others: what this machine can do,
+// the principal's policy, the capsule's gate, and what a process that outlives
+// its call needs beside. The rule is what allowed the command, or what it
+// lacked.
+func (h *Host) admit(c Caller, r *Request, tier event.Tier) (rule string, refusal *Error) {
+	persistent := tier == event.TierPersistent
+	if h.unavailable != "" && !persistent {
+		return "isolation: " + h.isolation, errorf(Unknown, "nothing can be run here: %s", h.unavailable)
+	}
+	rule, ok := h.policy.Check(c.Principal, c.Capsule, r.Cmd)
+	if persistent && c.Principal == "" {
+		// Nobody's policy can deny; that there is nobody is told below, to a
+		// capsule that may ask.
+		rule, ok = h.policy.Gate().Allow(c.Capsule, r.Cmd)
+	}
+	switch {
+	case !ok:
+		return rule, errorf(CapabilityDenied, "capsule %.64q may not run %.64q", c.Capsule, r.Cmd)
+	case persistent:
+		return h.admitPersistent(c, rule)
+	}
+	return rule, nil
+}
+
+// admitPersistent is the rest of admit for what its command's rule admits.
+func (h *Host) admitPersistent(c Caller, command string) (rule string, refusal *Error) {
+	rule, ok := h.policy.Gate().AllowPersistent(c.Capsule)
+	switch {
+	case !ok:
+		return rule, errorf(CapabilityDenied, "capsule %.64q may not start persistent processes", c.Capsule)
+	case !policy.Authenticated(c.Principal):
+		return "principal: not authenticated", errorf(PersistUnsupported, "a persistent process needs an authenticated principal to own it")
+	case h.unavailable != "":
+		return "isolation: " + h.isolation, errorf(PersistUnsupported, "nothing can be run here: %s", h.unavailable)
+	}
+	return command + "; " + rule, nil
+}
+
 // grantable fills in what a granted spawn needs.
 func (h *Host) grantable(p *plan, c Caller, r *Request, root, dir string) {
 	q := h.policy.Quotas(c.Principal)
 	p.orders = event.Orders{GraceNano: graceNano, OrphanNano: orphanNano}
 	p.ring = ring
-	if p.tier == event.TierSync {
+	switch p.tier {
+	case event.TierSync:
 		p.orders.LifetimeNano = q.MaxTimeout.Nanoseconds()
 		p.ring = syncRing
 		p.quotas = []quota{{"principal-sync:" + c.Principal, q.Sync, func(s *projector.State) uint32 {
 			return s.LivePrincipal(c.Principal).Sync
-		}}}
-	} else {
-		p.quotas = []quota{
-			{"principal:" + c.Principal, q.Background, func(s *projector.State) uint32 {
-				return s.LivePrincipal(c.Principal).Concurrent()
-			}},
-			{"capsule:" + c.Capsule, h.policy.PerCapsule(), func(s *projector.State) uint32 {
-				return s.LiveCapsule(c.Capsule).Concurrent()
-			}},
-		}
+		}, Quota}}
+	case event.TierPersistent:
+		t := termsOf(r)
+		p.terms, p.ring, p.idHash = &t, t.ring, h.ids.hash(h.ids.of(p.id))
+		p.orders = event.Orders{LifetimeNano: t.lifetime.Nanoseconds(), GraceNano: graceNano}
+		p.quotas = append(h.concurrent(c, q), retained(c)...)
+	default:
+		p.quotas = h.concurrent(c, q)
 	}
 	p.spec = act.Spec{
 		ID: p.id, Argv: append([]string{r.Cmd}, r.Args...), Path: r.Cmd, Env: environ(h.lookup, r.Env, r.Files), Dir: dir,
@@ -118,6 +164,32 @@ func (h *Host) grantable(p *plan, c Caller, r *Request, root, dir string) {
 	}
 	if r.HasStdin || len(r.Stdin) > 0 {
 		p.spec.Stdin = append([]byte{}, r.Stdin...) // never nil: an empty prelude is one
+	}
+}
+
+// concurrent are the quotas on processes that run beside their caller, in both
+// tiers together.
+func (h *Host) concurrent(c Caller, q policy.Quotas) []quota {
+	return []quota{
+		{"principal:" + c.Principal, q.Background, func(s *projector.State) uint32 {
+			return s.LivePrincipal(c.Principal).Concurrent()
+		}, Quota},
+		{"capsule:" + c.Capsule, h.policy.PerCapsule(), func(s *projector.State) uint32 {
+			return s.LiveCapsule(c.Capsule).Concurrent()
+		}, Quota},
+	}
+}
+
+// retained are the bounds of the registry: ids of persistent processes that
+// live, or have ended and are not released.
+func retained(c Caller) []quota {
+	return []quota{
+		{"registry:" + c.Principal + "/" + c.Capsule, policy.RetainedPerPrincipal, func(s *projector.State) uint32 {
+			return s.HeldPair(c.Principal, c.Capsule).Persistent
+		}, RegistryFull},
+		{"registry-capsule:" + c.Capsule, policy.RetainedPerCapsule, func(s *projector.State) uint32 {
+			return s.HeldCapsule(c.Capsule).Persistent
+		}, RegistryFull},
 	}
 }
 
@@ -144,6 +216,9 @@ func (p *plan) decision(tip *projector.State) *event.SpawnDecided {
 		d.Quotas, refusal = p.seen(tip)
 		if refusal != nil {
 			d.Rule = "quota"
+			if refusal.Code == RegistryFull {
+				d.Rule = "registry"
+			}
 		}
 	}
 	if refusal != nil {
@@ -152,6 +227,11 @@ func (p *plan) decision(tip *projector.State) *event.SpawnDecided {
 	}
 	orders := p.orders
 	d.Outcome, d.Orders, d.RingBytes = event.OutcomeGranted, &orders, p.ring
+	if t := p.terms; t != nil {
+		d.ProcessIDHash, d.Label = p.idHash, t.label
+		d.KeepStdinOpen, d.Overflow = t.keepStdin, t.overflow
+		d.IdleNano, d.RetentionNano = t.idle.Nanoseconds(), t.retention.Nanoseconds()
+	}
 	return d
 }
 
@@ -162,7 +242,7 @@ func (p *plan) seen(s *projector.State) (seen []event.QuotaSeen, refusal *Error)
 		used := q.used(s)
 		seen = append(seen, event.QuotaSeen{Scope: q.scope, Used: used, Cap: q.cap})
 		if used >= q.cap && refusal == nil {
-			refusal = errorf(Quota, "%s has %d of %d", q.scope, used, q.cap)
+			refusal = errorf(q.code, "%s has %d of %d", q.scope, used, q.cap)
 		}
 	}
 	return seen, refusal
@@ -178,6 +258,7 @@ func (h *Host) requested(scope event.Scope, r *Request, tier event.Tier) *event.
 	if r.Cwd != nil {
 		b.Cwd = cut(*r.Cwd, textRoom)
 	}
+	askedFor(b, r)
 	if r.HasStdin || len(r.Stdin) > 0 {
 		b.StdinDigest = h.digest(func(w io.Writer) { w.Write(r.Stdin) })
 	}

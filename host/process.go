@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -12,10 +13,16 @@ import (
 	"github.com/astrid-os/processledger/projector"
 )
 
-// Process is a guest's handle on a background process. It is safe for
-// concurrent use. Every method refuses a caller of another principal or capsule
-// with CapabilityDenied. After Drop they answer Closed.
-type Process struct{ o *owner }
+// Process is a guest's handle on a background process, or one that it has
+// attached to a persistent process. It is safe for concurrent use. Every method
+// refuses a caller of another principal or capsule with CapabilityDenied. After
+// Drop they answer Closed, and so do those of an attached handle whose process
+// is released.
+type Process struct {
+	o        *owner
+	attached bool
+	detached atomic.Bool // an attached handle was dropped
+}
 
 // ID returns the handle's id in the ledger.
 func (p *Process) ID() ulid.ULID { return p.o.id }
@@ -24,6 +31,9 @@ func (p *Process) ID() ulid.ULID { return p.o.id }
 func (p *Process) check(c Caller) error {
 	if c.Principal != p.o.scope.Principal || c.Capsule != p.o.scope.Capsule {
 		return errorf(CapabilityDenied, "the handle belongs to another principal or capsule")
+	}
+	if p.attached {
+		return p.checkAttached()
 	}
 	p.o.mu.Lock()
 	dropped := p.o.release != ""
@@ -34,29 +44,43 @@ func (p *Process) check(c Caller) error {
 	return nil
 }
 
+// checkAttached is the rest of check for a handle on a process that others may
+// use and release too. A call by it is a use.
+func (p *Process) checkAttached() error {
+	switch {
+	case p.detached.Load():
+		return errorf(Closed, "the handle was dropped")
+	case p.o.released.Load():
+		return errorf(Closed, "the process was released")
+	}
+	p.o.kept.touch()
+	return nil
+}
+
 // ReadLogs drains both output rings. It does not block on the program.
 func (p *Process) ReadLogs(_ context.Context, c Caller) (Logs, error) {
 	if err := p.check(c); err != nil {
 		return Logs{}, err
 	}
-	// Whether it runs is asked before the drain: an answer that says it does
-	// not then holds all that was left.
-	over := p.o.over()
-	logs := Logs{Running: !over}
-	logs.Stdout, logs.Stderr = p.o.drain()
-	if over {
-		logs.Exit = p.o.outcome.exit
+	logs, err := p.o.readLogs()
+	if err != nil {
+		p.o.h.told("%v", CodeOf(err))
+		return Logs{}, err
 	}
 	p.o.h.told("logs")
 	return logs, nil
 }
 
 // Wait blocks until the exit is durable and returns it. timeout nil waits for
-// ever. The errors: WaitTimeout, Cancelled when ctx is done, Unknown when the
-// process is proven dead and its exit is not known.
+// ever, which an attached handle may not: InvalidInput. The other errors:
+// WaitTimeout, Cancelled when ctx is done, Unknown when the process is proven
+// dead and its exit is not known.
 func (p *Process) Wait(ctx context.Context, c Caller, timeout *time.Duration) (event.Exit, error) {
 	if err := p.check(c); err != nil {
 		return event.Exit{}, err
+	}
+	if p.attached && timeout == nil {
+		return event.Exit{}, errorf(InvalidInput, "a wait on an attached handle needs a timeout")
 	}
 	exit, err := p.o.wait(ctx, timeout)
 	if err != nil {
@@ -68,6 +92,7 @@ func (p *Process) Wait(ctx context.Context, c Caller, timeout *time.Duration) (e
 }
 
 func (o *owner) wait(ctx context.Context, timeout *time.Duration) (event.Exit, error) {
+	defer o.use()()
 	var late <-chan time.Time
 	if timeout != nil {
 		t := time.NewTimer(*timeout)
@@ -127,28 +152,35 @@ func (p *Process) Kill(ctx context.Context, c Caller) (KillResult, error) {
 // Signal sends a signal to the program itself. It blocks until signal.sent is
 // durable. The error is Closed once the process has ended.
 func (p *Process) Signal(ctx context.Context, c Caller, s Signal) error {
-	if err := p.check(c); err != nil {
+	err := p.check(c)
+	if err == nil {
+		err = p.o.signalProgram(ctx, c, s)
+	}
+	if err != nil {
+		p.o.h.told("%v", CodeOf(err))
 		return err
 	}
+	p.o.h.told("ok")
+	return nil
+}
+
+func (o *owner) signalProgram(ctx context.Context, c Caller, s Signal) error {
 	number := s.Linux()
 	if number == 0 {
 		return errorf(InvalidInput, "signal %d is none of the contract's", s)
 	}
-	err := errorf(Closed, "the process has ended")
-	if !p.o.over() {
-		want := &event.SignalRequested{Signal: number, Target: event.TargetProgram, Cause: "signal"}
-		delivered, failed := p.o.signal(ctx, c.scope().Actor, want)
-		if failed != nil {
-			p.o.h.told("%v", CodeOf(failed))
-			return failed
-		}
-		if delivered {
-			p.o.h.told("ok")
-			return nil
-		}
+	if o.over() {
+		return errorf(Closed, "the process has ended")
 	}
-	p.o.h.told("%v", err.Code)
-	return err
+	want := &event.SignalRequested{Signal: number, Target: event.TargetProgram, Cause: "signal"}
+	delivered, err := o.signal(ctx, c.scope().Actor, want)
+	switch {
+	case err != nil:
+		return err
+	case !delivered:
+		return errorf(Closed, "the process has ended")
+	}
+	return nil
 }
 
 // OSPid returns the program's own pid on the host. The error is Closed once
@@ -176,10 +208,16 @@ func (p *Process) OSPid(c Caller) (uint32, error) {
 // Drop gives the handle back: what still runs is killed with all its
 // descendants, its end recorded, the handle released and its directory deleted.
 // It blocks until then or until ctx is done; the work goes on either way. A
-// second Drop waits for the first.
+// second Drop waits for the first. An attached handle is only detached: the
+// process stays as it is, and Drop does not block.
 func (p *Process) Drop(ctx context.Context, c Caller) error {
 	if err := p.check(c); err != nil && !errors.Is(err, &Error{Code: Closed}) {
 		return err
+	}
+	if p.attached {
+		p.detached.Store(true)
+		p.o.h.told("detached")
+		return nil
 	}
 	p.o.letGo("dropped", "released")
 	select {

@@ -168,10 +168,12 @@ func (r *recovery) settleAll(ctx context.Context, handles []*projector.Handle, f
 // take makes the owner of a handle, so that everything else finds it.
 func (r *recovery) take(handle *projector.Handle) *owner {
 	o := r.h.newOwner(handle.ID, handle.Scope(), handle.Tier, handle.Orders)
-	o.adopted = true
+	o.adopted, o.kept = true, r.h.keepAgain(handle)
 	close(o.heard) // nobody waits for it
 	if projector.Ephemeral(handle.Tier) {
 		o.release = "recovered" // its instance is gone
+	} else if stop, ok := handle.Obligation("stop"); ok && releasesWith(stop.Reason) {
+		o.release = "stopped" // with its exit, as without the restart
 	}
 	r.h.mu.Lock()
 	defer r.h.mu.Unlock()

@@ -108,9 +108,18 @@ func (r *recovery) lookAgain(id ulid.ULID, before *act.Found) (*act.Found, error
 }
 
 // carryOut does what the row says for a handle that no process stands behind
-// any more.
+// any more. What its creator may still ask for is kept on.
 func (r *recovery) carryOut(ctx context.Context, o *owner, handle *projector.Handle, f *act.Found, step row) {
-	defer o.finish()
+	r.settleEnded(ctx, o, handle, f, step)
+	if o.kept != nil && !o.finished {
+		r.retain(o)
+		return
+	}
+	o.finish()
+}
+
+// settleEnded records what the row says.
+func (r *recovery) settleEnded(ctx context.Context, o *owner, handle *projector.Handle, f *act.Found, step row) {
 	if f != nil && f.Started != nil {
 		o.started = f.Started
 	}
@@ -179,4 +188,33 @@ func (o *owner) releaseEnded(handle *projector.Handle) {
 	if projector.Ephemeral(handle.Tier) {
 		o.releaseNow("recovered")
 	}
+}
+
+// retain keeps a process of the persistent tier that has ended and is not
+// released: its output can be read, and its retention goes on.
+func (r *recovery) retain(o *owner) {
+	handle, ok := r.h.live.Snapshot().Handle(o.id)
+	if !ok || !handle.Phase.Terminal() {
+		o.finish() // its end could not be recorded: the host closes
+		return
+	}
+	if !o.over() {
+		o.outcome = outcomeOf(handle)
+		close(o.running)
+		close(o.ended)
+		o.retain()
+	}
+	r.h.work.Go(func() {
+		defer o.finish()
+		o.loop()
+	})
+}
+
+// outcomeOf is the outcome that the ledger tells of.
+func outcomeOf(handle *projector.Handle) outcome {
+	out := outcome{exit: handle.Exit, cause: handle.Cause}
+	if handle.Exit == nil {
+		out.err = errorf(Unknown, "the process was lost: %s", handle.Detail)
+	}
+	return out
 }

@@ -17,7 +17,8 @@ import (
 const stopGrace = 5 * time.Second
 
 // Shutdown refuses new spawns, ends every ephemeral process (TERM, grace, KILL),
-// records their ends and releases them, and writes daemon.stopped last. It
+// records their ends and releases them, and writes daemon.stopped last.
+// Persistent processes run on with their shims, and no event says otherwise. It
 // blocks until then. Where ctx ends sooner, what is left is killed at once and
 // waited for: the ledger is to know how everything ended. The error is that of
 // the last commit. Close the Host afterwards.
@@ -33,6 +34,7 @@ func (h *Host) Shutdown(ctx context.Context, reason string) error {
 		i.cancel(errorf(Cancelled, "the daemon is stopping"))
 	}
 	ended := h.stopAll(ctx)
+	h.awaitStarts(ctx)
 	h.awaitInvocations(ctx)
 	_, err := h.decide(context.WithoutCancel(ctx), func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
 		es := abandonedInvocations(tip, "cancelled", "the daemon stopped before it returned")
@@ -66,6 +68,20 @@ func (h *Host) stopAll(ctx context.Context) (ended uint32) {
 	}
 	h.awaitEnd(owners)
 	return ended
+}
+
+// awaitStarts waits until every persistent process that was granted either runs,
+// as the ledger says, or never will: nothing starts behind daemon.stopped.
+func (h *Host) awaitStarts(ctx context.Context) {
+	for _, o := range h.ownersOf(func(o *owner) bool { return !projector.Ephemeral(o.tier) && !o.adopted }) {
+		o.forbidGo("shutdown")
+		select {
+		case <-o.running:
+		case <-o.gone:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // endBound is how long a shutdown waits for processes that were sent KILL. One

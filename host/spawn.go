@@ -59,6 +59,7 @@ func (h *Host) spawn(ctx context.Context, c Caller, r *Request, tier event.Tier)
 	}
 	p := h.plan(c, r, tier)
 	o := h.newOwner(p.id, p.scope, tier, p.orders)
+	o.kept = h.keep(p)
 	if p.refusal == nil {
 		if err := h.register(o); err != nil {
 			p.refuse("daemon: stopping", errorf(Unknown, "%v", err))

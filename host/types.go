@@ -101,6 +101,30 @@ type Logs struct {
 	Exit    *event.Exit
 }
 
+// Stream is the contract's log-stream; the numbers are its discriminants.
+type Stream uint8
+
+// The streams.
+const (
+	Stdout Stream = 0
+	Stderr Stream = 1
+)
+
+// Chunk is what a read since a cursor gave; it drains nothing.
+type Chunk struct {
+	Data []byte
+
+	// Next is the cursor behind Data.
+	Next string
+
+	// Dropped is how many bytes between the cursor and Data were overwritten
+	// before this read.
+	Dropped uint64
+
+	// DrainedEOF is true once the stream has ended and nothing follows Data.
+	DrainedEOF bool
+}
+
 // KillResult is the final state of a killed process.
 type KillResult struct {
 	// Killed is false if the process had ended before.

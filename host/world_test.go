@@ -143,6 +143,7 @@ func (w *world) open() event.RecoveryFinished {
 		if err := gate.Set(capsule, []string{"sh", "true", "no-such-program"}); err != nil {
 			w.t.Fatal(err)
 		}
+		gate.SetPersistent(capsule, capsule != "third")
 	}
 	rules, err := policy.New(w.config, gate)
 	if err != nil {
@@ -150,7 +151,7 @@ func (w *world) open() event.RecoveryFinished {
 	}
 	w.host, err = New(Options{
 		Live: w.live, Hands: w.hands, Policy: rules, Workspaces: filepath.Join(w.data, "workspaces"),
-		RedactionKey: []byte("a key of the tests"), Isolation: w.mode, Log: testLog(w.t),
+		RedactionKey: []byte("a key of the tests"), ProcessIDKey: []byte("another key"), Isolation: w.mode, Log: testLog(w.t),
 		Lookup: func(k string) (string, bool) { return "/usr/bin:/bin", k == "PATH" },
 		trace:  w.trace, rides: w.rides, passing: func(p string) {
 			if w.passing != nil {
@@ -190,6 +191,7 @@ func (w *world) finish() {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	if run, _ := w.live.Snapshot().Run(); run.Stopped.Seq == 0 {
+		w.stopKept(ctx)
 		if err := w.host.Shutdown(ctx, "end of the test"); err != nil {
 			w.t.Errorf("shutdown: %v", err)
 		}
@@ -209,6 +211,23 @@ func (w *world) finish() {
 	if w.t.Failed() {
 		w.t.Logf("trace:\n%s", strings.Join(w.lines, "\n"))
 	}
+}
+
+// stopKept stops and releases every persistent process.
+func (w *world) stopKept(ctx context.Context) {
+	w.t.Helper()
+	var all sync.WaitGroup
+	for _, o := range w.host.ownersOf(func(o *owner) bool { return o.kept != nil }) {
+		c := Caller{Principal: o.scope.Principal, Capsule: o.scope.Capsule, Instance: "i-end"}
+		grace := 100 * time.Millisecond
+		all.Go(func() {
+			_, err := w.host.StopProcess(ctx, c, o.kept.id, &grace)
+			if code := CodeOf(err); err != nil && code != NoSuchProcess && code != Unknown {
+				w.t.Errorf("the last stop: %v", err)
+			}
+		})
+	}
+	all.Wait()
 }
 
 // check compares the ledger with the world.
@@ -299,6 +318,30 @@ func (w *world) events(from uint64) (es []*event.Event) {
 		es = append(es, e)
 	}
 	return es
+}
+
+// keep runs a script in the persistent tier.
+func (w *world) keep(c Caller, body string, change ...func(*Request)) (id string, r Request) {
+	w.t.Helper()
+	r = w.script(body)
+	for _, f := range change {
+		f(&r)
+	}
+	id, err := w.host.SpawnPersistent(w.t.Context(), c, r)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return id, r
+}
+
+// kept returns the owner of a persistent process.
+func (w *world) kept(c Caller, id string) *owner {
+	w.t.Helper()
+	o := w.host.resolve(c, id)
+	if o == nil {
+		w.t.Fatalf("no process %s", id)
+	}
+	return o
 }
 
 // start runs a script in the background.

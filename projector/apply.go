@@ -69,10 +69,27 @@ func (s *State) applyBody(e *event.Event) error {
 		return s.stopRequested(e, b)
 	case *event.TimerFired:
 		return s.timerFired(e, b)
+	case *event.StdinClosed:
+		return s.stdinClosed(e)
 	case *event.InvocationStarted:
 		return s.invocationStarted(e, b)
 	case *event.InvocationFinished:
 		return s.invocationFinished(e)
+	default:
+		return s.applyHolding(e)
+	}
+}
+
+// applyHolding takes in what guests do with a persistent process but start and
+// end it.
+func (s *State) applyHolding(e *event.Event) error {
+	switch b := e.Body.(type) {
+	case *event.HandleAttached:
+		return s.handleAttached(e)
+	case *event.WatchArmed:
+		return s.watchArmed(e, b)
+	case *event.WatchDisarmed:
+		return s.watchDisarmed(e)
 	default:
 		return s.applyDaemon(e)
 	}

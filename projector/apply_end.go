@@ -152,9 +152,15 @@ func (s *State) stopRequested(e *event.Event, b *event.StopRequested) error {
 // timerFired opens the end that a timer orders. A timer fires once.
 func (s *State) timerFired(e *event.Event, b *event.TimerFired) error {
 	h, phase := s.phaseOf(e)
+	if b.Timer == "retention" {
+		return s.retentionFired(e, h, phase)
+	}
 	cause, grace := timerCause(h, b.Timer)
 	if !phase.Live() {
 		return ofHandle(e, e.Handle, phase, cause)
+	}
+	if cause == "idle" && h.IdleNano == 0 {
+		return of(e, "timer of handle "+h.ID.String(), "not granted", cause)
 	}
 	if _, fired := h.Obligation(cause); fired {
 		return of(e, "timer of handle "+h.ID.String(), cause, cause)
@@ -171,7 +177,7 @@ func timerCause(h *Handle, timer string) (cause string, grace int64) {
 	switch {
 	case timer == "orphan":
 		return "orphaned", 0
-	case timer == "lifetime" && h != nil:
+	case (timer == "lifetime" || timer == "idle") && h != nil:
 		return timer, h.Orders.GraceNano
 	default:
 		return timer, 0

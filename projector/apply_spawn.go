@@ -45,6 +45,9 @@ func (s *State) spawnDecided(e *event.Event, b *event.SpawnDecided) error {
 		s.refused[b.Code]++
 		s.totals.Refused++
 	case event.OutcomeGranted:
+		if err := s.checkGrant(e, h, b); err != nil {
+			return err
+		}
 		s.grant(e, h, b)
 	default:
 		return malformed(e, "outcome %d is neither granted nor refused", b.Outcome)
@@ -63,6 +66,12 @@ func (s *State) grant(e *event.Event, h *Handle, b *event.SpawnDecided) {
 	if b.Orders != nil {
 		h.Orders = *b.Orders
 	}
+	if b.Label != "" {
+		h.Label = b.Label
+	}
+	h.KeepStdinOpen, h.Overflow = b.KeepStdinOpen, b.Overflow
+	h.IdleNano, h.RetentionNano = b.IdleNano, b.RetentionNano
+	h.ProcessIDHash = b.ProcessIDHash
 	h.LastSeq = e.Seq
 	s.totals.Granted++
 	s.derived.reserve(h)

@@ -62,6 +62,9 @@ func (s *State) check() error {
 			return fmt.Errorf("handle %v: %w: %w", h.ID, err, ErrCorruptState)
 		}
 	}
+	if err := s.checkIDs(); err != nil {
+		return err
+	}
 	var last uint64
 	for _, i := range s.invocations {
 		if i.Started.Seq <= last || i.Started.Seq > s.seq {
@@ -89,10 +92,44 @@ func (s *State) checkHandle(h *Handle) error {
 	case len(h.Obligations) > 0 && !h.Phase.Live():
 		return fmt.Errorf("obligations of an ended process")
 	}
+	if err := checkPersistent(h); err != nil {
+		return err
+	}
 	for _, o := range h.Obligations {
 		if o.Cancel != (ulid.ULID{}) && s.cancels[o.Cancel] == nil {
 			return fmt.Errorf("cancel %v is not open", o.Cancel)
 		}
+	}
+	return nil
+}
+
+// checkPersistent holds what the fields of the persistent tier may say.
+func checkPersistent(h *Handle) error {
+	persistent := h.Tier == event.TierPersistent && h.Phase != PhaseRequested
+	switch {
+	case h.Overflow > event.OverflowBackpressure:
+		return fmt.Errorf("overflow %d", h.Overflow)
+	case h.StdinClosed && !h.KeepStdinOpen:
+		return fmt.Errorf("stdin closed that was not kept open")
+	case h.StdinClosedSeq > h.LastSeq:
+		return fmt.Errorf("stdin closed after its last event")
+	case !persistent && (len(h.ProcessIDHash) > 0 || h.Watch != nil || h.Attached > 0):
+		return fmt.Errorf("process id, watch or attachment of a process that has none")
+	case h.Expired.Seq != 0 && (!persistent || !h.Phase.Terminal()):
+		return fmt.Errorf("retention of a process that has not ended")
+	}
+	return nil
+}
+
+// checkIDs holds that no two handles have the same process id.
+func (s *State) checkIDs() error {
+	seen := map[string]bool{}
+	for _, h := range s.handles {
+		hash := string(h.ProcessIDHash)
+		if hash != "" && seen[hash] {
+			return fmt.Errorf("handle %v: its process id stands there twice: %w", h.ID, ErrCorruptState)
+		}
+		seen[hash] = true
 	}
 	return nil
 }

@@ -187,6 +187,41 @@ func (h *Handle) endedField(r *reader, f field) {
 		var o Obligation
 		r.each(f.raw, o.field)
 		h.Obligations = append(h.Obligations, o)
+	default:
+		h.persistentField(r, f)
+	}
+}
+
+func (h *Handle) persistentField(r *reader, f field) {
+	switch f.num {
+	case 34:
+		h.KeepStdinOpen = f.bool()
+	case 35:
+		h.StdinClosed, h.StdinClosedSeq = f.v != 0, f.v
+	case 36:
+		h.Overflow = event.Overflow(f.v)
+	case 37:
+		h.IdleNano = f.int()
+	case 38:
+		h.RetentionNano = f.int()
+	case 39:
+		h.ProcessIDHash = f.bytes()
+	case 40:
+		h.Watch = new(Watch)
+		r.each(f.raw, h.Watch.field)
+	case 41:
+		h.Attached = uint32(f.v)
+	case 42:
+		r.each(f.raw, h.Expired.field)
+	}
+}
+
+func (x *Watch) field(r *reader, f field) {
+	switch f.num {
+	case 1:
+		x.Suffix = f.str()
+	case 2:
+		r.each(f.raw, x.Armed.field)
 	}
 }
 

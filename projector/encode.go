@@ -27,6 +27,10 @@ import (
 //	            24 errno  25 detail  26 witness  27 user ns  28 system ns
 //	            29 max rss KiB  30 after restart  31 Signal*(by seq)
 //	            32 Obligation*(by seq)  33 last seq
+//	            format 2: 34 keep stdin open  35 seq of stdin.closed
+//	            36 overflow  37 idle ns  38 retention ns  39 process id hash
+//	            40 Watch  41 attached  42 expired
+//	Watch       1 suffix  2 armed
 //	Actor       1 kind  2 uid  3 role
 //	Orders      1 lifetime  2 grace  3 orphan
 //	Identity    1 pid  2 start ticks  3 pidfs handle  4 pid namespace
@@ -41,17 +45,51 @@ import (
 //	Capsule     1 name  2 loaded  3 version  4 manifest sha256  5 module sha256
 //	            6 module bytes  7 host process*  8 allow persistent
 //	Policy      1 subject  2 changed  3 sha256
-//	Totals      1 … 21, in the order of [Totals.fields]
+//	Totals      1 … 21, format 2: 22 … 25, in the order of [Totals.fields]
 //	Refusal     1 code  2 count
 
-// stateFormat is the version of the encoding.
-const stateFormat = 1
+// Formats of the encoding. A state is written in the lowest one that holds it
+// all: what an older build has written encodes to the same bytes for ever, and
+// an older build refuses by its number only what it would lose.
+const (
+	formatFirst = 1
+
+	// formatPersistent adds the fields of the persistent tier and their
+	// counts.
+	formatPersistent = 2
+
+	stateFormat = formatPersistent // the highest that this build reads
+)
+
+// totalsFirst is how many totals format 1 has.
+const totalsFirst = 21
+
+// format returns the lowest format that holds the whole state.
+func (s *State) format() uint64 {
+	for _, v := range s.totals.fields()[totalsFirst:] {
+		if *v != 0 {
+			return formatPersistent
+		}
+	}
+	for _, h := range s.handles {
+		if h.beyondFirst() {
+			return formatPersistent
+		}
+	}
+	return formatFirst
+}
+
+// beyondFirst tells whether the handle holds what format 1 has no field for.
+func (h *Handle) beyondFirst() bool {
+	return h.KeepStdinOpen || h.StdinClosedSeq != 0 || h.Overflow != 0 || h.IdleNano != 0 || h.RetentionNano != 0 ||
+		len(h.ProcessIDHash) != 0 || h.Watch != nil || h.Attached != 0 || h.Expired != (Moment{})
+}
 
 // Encode returns the state's canonical bytes: equal states give equal bytes,
-// in every build that reads format 1.
+// in every build that reads their format.
 func (s *State) Encode() []byte {
 	w := &writer{b: make([]byte, 0, 512+512*len(s.handles))}
-	w.uint(1, stateFormat)
+	w.uint(1, s.format())
 	w.uint(2, s.seq)
 	w.uint(3, s.order)
 	w.id(4, s.bootID)
@@ -94,6 +132,8 @@ func (t *Totals) fields() []*uint64 {
 		&t.Cancels, &t.CancelsFinished,
 		&t.Invocations, &t.InvocationsFinished,
 		&t.StopsRequested, &t.TimersFired, &t.OrphansSeen,
+		&t.Attached, &t.WatchesArmed, &t.WatchesDisarmed,
+		&t.StdinsClosed,
 	}
 }
 
@@ -165,6 +205,27 @@ func (h *Handle) encode(w *writer) {
 		w.msg(32, h.Obligations[i].encode)
 	}
 	w.uint(33, h.LastSeq)
+	h.encodePersistent(w)
+}
+
+// encodePersistent writes what format 2 adds.
+func (h *Handle) encodePersistent(w *writer) {
+	w.bool(34, h.KeepStdinOpen)
+	w.uint(35, h.StdinClosedSeq)
+	w.uint(36, uint64(h.Overflow))
+	w.int(37, h.IdleNano)
+	w.int(38, h.RetentionNano)
+	w.bytes(39, h.ProcessIDHash)
+	if h.Watch != nil {
+		w.msg(40, h.Watch.encode)
+	}
+	w.uint(41, uint64(h.Attached))
+	w.moment(42, h.Expired)
+}
+
+func (x *Watch) encode(w *writer) {
+	w.str(1, x.Suffix)
+	w.moment(2, x.Armed)
 }
 
 func (s *Signal) encode(w *writer) {

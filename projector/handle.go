@@ -89,6 +89,15 @@ type Handle struct {
 	Orders    event.Orders // the shim's standing orders
 	RingBytes uint32       // output ring a stream
 
+	KeepStdinOpen bool           // granted: its input stays open after the start
+	Overflow      event.Overflow // what happens when a ring is full; 0: drop-oldest
+	IdleNano      int64          // granted time without a touch, ns; 0: no idle timer
+	RetentionNano int64          // granted time to keep it after its end, ns; 0: until it is released
+
+	// ProcessIDHash is the keyed hash of the id that guests know the process
+	// by; persistent tier only. See [State.ByProcessID].
+	ProcessIDHash []byte
+
 	// Isolation is what was granted, and once started what was applied.
 	Isolation string
 
@@ -112,6 +121,19 @@ type Handle struct {
 	Witness      *event.Exit // lost only: the exit that a second witness saw
 	Usage        Usage       // exited only
 	AfterRestart bool        // exited only: seen by another daemon than started it
+
+	// StdinClosed is true once a stdin.closed is recorded, StdinClosedSeq is
+	// the seq of the newest one. Whether it was carried out before a crash
+	// nobody knows, so whoever adopts the process closes again.
+	StdinClosed    bool
+	StdinClosedSeq uint64
+
+	Watch    *Watch // nil: not armed
+	Attached uint32 // how often a guest has attached
+
+	// Expired is when the retention timer fired; Seq 0: it has not. The
+	// release follows.
+	Expired Moment
 
 	// Signals are the requested signals whose sending is not recorded yet, by
 	// seq. After a crash their delivery is unknown; they are never sent again.
@@ -141,16 +163,22 @@ type Signal struct {
 	Cancel ulid.ULID // the cancel it belongs to, zero if none
 }
 
+// Watch is the order to publish what becomes of a process to its creator.
+type Watch struct {
+	Suffix string // last part of the topic; empty: the process id
+	Armed  Moment // its newest watch.armed
+}
+
 // Obligation is an end that was ordered: a gentle signal, a grace, then KILL.
 type Obligation struct {
-	Cause  string // "cancel", "stop", or of a timer "lifetime" or "orphaned"
+	Cause  string // "cancel", "stop", or of a timer "lifetime", "idle" or "orphaned"
 	Reason string // as the cancel or stop gave it
 
 	// Cancel is the id of the cancel, zero for other causes.
 	Cancel ulid.ULID
 
 	// GraceNano is the time between the gentle signal and KILL: of a stop as
-	// requested, of a lifetime as ordered. It is 0 for a cancel, whose grace
+	// requested, of a lifetime or idle timer as ordered. It is 0 for a cancel, whose grace
 	// is the host's constant.
 	GraceNano int64
 
@@ -203,6 +231,10 @@ func (h *Handle) Clone() *Handle {
 	c.tallies = [4]*tally{}
 	c.Signals = slices.Clone(h.Signals)
 	c.Obligations = slices.Clone(h.Obligations)
+	if h.Watch != nil {
+		watch := *h.Watch
+		c.Watch = &watch
+	}
 	return &c
 }
 

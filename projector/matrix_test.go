@@ -17,11 +17,7 @@ func TestEveryEventInEveryPhase(t *testing.T) {
 	started, exited := &event.ProcessStarted{}, &event.ProcessExited{Exit: code(0)}
 	aborted, failed := &event.SpawnAborted{}, &event.SpawnFailed{}
 	lost, released := &event.ProcessLost{}, &event.HandleReleased{}
-	phases := []struct {
-		name  string
-		phase Phase
-		by    []event.Body
-	}{
+	phases := []reached{
 		{"none", PhaseNone, nil},
 		{"requested", PhaseRequested, []event.Body{request}},
 		{"refused", PhaseNone, []event.Body{request, refuse}},
@@ -38,10 +34,7 @@ func TestEveryEventInEveryPhase(t *testing.T) {
 	live := []Phase{PhaseDecided, PhaseStarted}
 	ended := []Phase{PhaseExited, PhaseAborted, PhaseFailed, PhaseLost}
 	cancel := testID(9, 9)
-	events := []struct {
-		body event.Body
-		in   []Phase
-	}{
+	events := []transition{
 		{request, []Phase{PhaseNone}},
 		{granted(), []Phase{PhaseRequested}},
 		{refuse, []Phase{PhaseRequested}},
@@ -59,7 +52,31 @@ func TestEveryEventInEveryPhase(t *testing.T) {
 		{&event.TimerFired{Timer: "lifetime"}, live},
 		{&event.CancelRequested{Cancel: cancel[:], Handles: [][]byte{sc.Handle[:]}}, live},
 		{&event.OrphanEnded{}, append(ended, PhaseNone)},
+		{&event.HandleAttached{}, nil}, // of the background tier
+		{&event.WatchArmed{}, nil},
+		{&event.WatchDisarmed{}, nil},
+		{&event.StdinClosed{}, nil},
+		{&event.TimerFired{Timer: "idle"}, nil},
+		{&event.TimerFired{Timer: "retention"}, nil},
 	}
+	checkTransitions(t, sc, phases, events)
+}
+
+// reached is a phase and the events that lead to it.
+type reached struct {
+	name  string
+	phase Phase
+	by    []event.Body
+}
+
+// transition is an event and the phases that allow it.
+type transition struct {
+	body event.Body
+	in   []Phase
+}
+
+func checkTransitions(t *testing.T, sc event.Scope, phases []reached, events []transition) {
+	t.Helper()
 	for _, p := range phases {
 		for _, e := range events {
 			var h history
@@ -84,4 +101,36 @@ func TestEveryEventInEveryPhase(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestPersistentEventInEveryPhase is the same table for what only a persistent
+// process can take.
+func TestPersistentEventInEveryPhase(t *testing.T) {
+	d := granted()
+	d.KeepStdinOpen, d.IdleNano, d.RetentionNano, d.ProcessIDHash = true, 5, 6, []byte{1}
+	request, watch := &event.SpawnRequested{Tier: event.TierPersistent}, &event.WatchArmed{}
+	started, exited := &event.ProcessStarted{}, &event.ProcessExited{Exit: code(0)}
+	phases := []reached{
+		{"none", PhaseNone, nil},
+		{"requested", PhaseRequested, []event.Body{request}},
+		{"decided", PhaseDecided, []event.Body{request, d, watch}},
+		{"started", PhaseStarted, []event.Body{request, d, started, watch}},
+		{"exited", PhaseExited, []event.Body{request, d, started, watch, exited}},
+		{"aborted", PhaseAborted, []event.Body{request, d, watch, &event.SpawnAborted{}}},
+		{"failed", PhaseFailed, []event.Body{request, d, watch, &event.SpawnFailed{}}},
+		{"lost", PhaseLost, []event.Body{request, d, watch, started, &event.ProcessLost{}}},
+		{"released", PhaseNone, []event.Body{request, d, started, exited, &event.HandleReleased{}}},
+	}
+	live := []Phase{PhaseDecided, PhaseStarted}
+	ended := []Phase{PhaseExited, PhaseAborted, PhaseFailed, PhaseLost}
+	held := slices.Concat(live, ended)
+	checkTransitions(t, scopeOf(1), phases, []transition{
+		{&event.HandleAttached{}, held},
+		{&event.WatchArmed{Suffix: "s"}, held},
+		{&event.WatchDisarmed{}, held},
+		{&event.StdinClosed{}, held},
+		{&event.TimerFired{Timer: "idle"}, live},
+		{&event.TimerFired{Timer: "retention"}, ended},
+		{&event.HandleReleased{}, ended},
+	})
 }

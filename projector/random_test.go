@@ -141,6 +141,9 @@ func randomEvent(t *rapid.T, m *sim) *event.Event {
 		&event.CancelRequested{Cancel: id(), Handles: handles}, &event.CancelFinished{Cancel: id()},
 		&event.StopRequested{}, &event.TimerFired{Timer: "lifetime"}, &event.TimerFired{},
 		&event.SignalRequested{Signal: n, Cancel: id(), Cause: "cancel", Late: n%2 == 0},
+		&event.SpawnDecided{Outcome: 1, KeepStdinOpen: true, Overflow: event.Overflow(n % 4), IdleNano: 5, ProcessIDHash: id()},
+		&event.HandleAttached{}, &event.WatchArmed{Suffix: "s"}, &event.WatchDisarmed{}, &event.StdinClosed{},
+		&event.TimerFired{Timer: "idle"}, &event.TimerFired{Timer: "retention"},
 		&event.SignalSent{Request: seq}, &event.HandleReleased{}, &event.OrphanEnded{},
 	}).Draw(t, "body")
 	return &event.Event{Header: event.Header{ID: testID(uint64(n), 1)}, Scope: sc, Body: body}
@@ -161,7 +164,7 @@ func randomID(t *rapid.T, m *sim) ulid.ULID {
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(New().Encode())
-	h := everything()
+	h := everythingPersistent()
 	s := New()
 	for i, e := range h.events {
 		if err := s.Apply(e); err != nil {
@@ -189,6 +192,11 @@ func FuzzDecode(f *testing.F) {
 				if err := s.Apply(e); err != nil {
 					continue
 				}
+			}
+		}
+		for _, h := range s.Handles() {
+			if got, ok := s.ByProcessID(h.ProcessIDHash); ok && got != h {
+				t.Fatal("a process id leads to another handle")
 			}
 		}
 		s.Reached("", "", []string{"c1"})

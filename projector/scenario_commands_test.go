@@ -51,6 +51,13 @@ func init() { // the table and some of its commands refer to each other
 		"sent":    (*scenario).cmdSent,   // NAME [request=SEQ] [delivered=0]
 		"stop":    (*scenario).cmdStop,   // NAME [grace=DURATION] [reason=]
 		"timer":   one(func(a arguments) event.Body { return &event.TimerFired{Timer: a.word(1)} }),
+		"persist": (*scenario).cmdPersist, // NAME [id= stdin=0 idle=D retention=D overflow=N tier= label=]: both events
+		"attach":  one(func(arguments) event.Body { return &event.HandleAttached{} }),
+		"watch":   one(func(a arguments) event.Body { return &event.WatchArmed{Suffix: a.word(1)} }),
+		"unwatch": one(func(arguments) event.Body { return &event.WatchDisarmed{Reason: "guest"} }),
+		"eof": one(func(a arguments) event.Body {
+			return &event.StdinClosed{Reason: a.get("reason", "guest"), Bytes: uint64(a.int("bytes", 0))}
+		}),
 		"cancel":  (*scenario).cmdCancel, // NAME [principal= capsule= calls=a,b handles=x,y]
 		"finish":  (*scenario).cmdFinish, // NAME
 		"orphan":  one(func(a arguments) event.Body { return &event.OrphanEnded{Directory: "processes/x"} }),
@@ -67,6 +74,7 @@ func init() { // the table and some of its commands refer to each other
 		"state":    (*scenario).cmdState,    // [at=N]
 		"counters": (*scenario).cmdCounters, // [at=N]
 		"totals":   (*scenario).cmdTotals,   // [at=N]
+		"id":       (*scenario).cmdID,       // ID [at=N]: whose process id it is
 		"reached":  (*scenario).cmdReached,  // [principal= capsule= calls=a,b]
 		"snapshot": (*scenario).cmdSnapshot,
 		"check":    (*scenario).cmdCheck,
@@ -226,6 +234,21 @@ func (e *scenario) cmdGrant(a arguments) string {
 	d := granted()
 	d.Outcome = event.Outcome(a.int("outcome", 1))
 	return e.commit(e.scope(a.word(0), a), d)
+}
+
+// cmdPersist decides a spawn without quotas. Its process id is the hash itself:
+// "-" stands for none, the default is the name.
+func (e *scenario) cmdPersist(a arguments) string {
+	d := granted()
+	d.KeepStdinOpen = a.get("stdin", "1") == "1"
+	d.IdleNano = int64(duration(a.get("idle", "30m")))
+	d.RetentionNano = int64(duration(a.get("retention", "5m")))
+	d.Overflow, d.Label = event.Overflow(a.int("overflow", 0)), a.get("label", "")
+	if id := a.get("id", a.word(0)); id != "-" {
+		d.ProcessIDHash = []byte(id)
+	}
+	a.values["tier"] = a.get("tier", "persistent")
+	return e.commit(e.scope(a.word(0), a), &event.SpawnRequested{Tier: tierOf(a), Command: "server"}, d)
 }
 
 func (e *scenario) cmdRefuse(a arguments) string {

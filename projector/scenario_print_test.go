@@ -66,6 +66,10 @@ func (e *scenario) says(ev *event.Event) string {
 		return fmt.Sprintf(": of %d", b.Request)
 	case *event.TimerFired:
 		return ": " + b.Timer
+	case *event.WatchArmed:
+		return ": " + b.Suffix
+	case *event.StdinClosed:
+		return ": " + b.Reason
 	default:
 		return ""
 	}
@@ -127,6 +131,7 @@ func (e *scenario) printHandle(w io.Writer, h *Handle) {
 		fmt.Fprintf(w, ", ended %v by %s%s", since(h.Ended), h.Cause, exitText(h))
 	}
 	fmt.Fprintln(w)
+	fmt.Fprint(w, persistentText(h))
 	for _, p := range h.Signals {
 		fmt.Fprintf(w, "  signal %d pending since %d, %s\n", p.Signal, p.Seq, p.Cause)
 	}
@@ -137,6 +142,42 @@ func (e *scenario) printHandle(w io.Writer, h *Handle) {
 		}
 		fmt.Fprintf(w, " since %d, grace %v, gentle %s, kill %s\n", o.Opened.Seq, time.Duration(o.GraceNano), stepText(o.Gentle), stepText(o.Kill))
 	}
+}
+
+// persistentText is what only a persistent process has, on a line if there is
+// any.
+func persistentText(h *Handle) string {
+	var said []string
+	say := func(yes bool, format string, args ...any) {
+		if yes {
+			said = append(said, fmt.Sprintf(format, args...))
+		}
+	}
+	say(len(h.ProcessIDHash) > 0, "id %s", h.ProcessIDHash)
+	say(h.Label != "", "label %s", h.Label)
+	say(h.KeepStdinOpen && !h.StdinClosed, "stdin open")
+	say(h.StdinClosed, "stdin closed by %d", h.StdinClosedSeq)
+	say(h.Overflow != 0, "%v", h.Overflow)
+	say(h.IdleNano > 0, "idle %v", time.Duration(h.IdleNano))
+	say(h.RetentionNano > 0, "retention %v", time.Duration(h.RetentionNano))
+	say(h.Attached > 0, "attached %d", h.Attached)
+	if h.Watch != nil {
+		said = append(said, fmt.Sprintf("watched as %q since %d", h.Watch.Suffix, h.Watch.Armed.Seq))
+	}
+	say(h.Expired.Seq != 0, "expired by %d", h.Expired.Seq)
+	if len(said) == 0 {
+		return ""
+	}
+	return "  " + strings.Join(said, ", ") + "\n"
+}
+
+// cmdID asks the index of process ids.
+func (e *scenario) cmdID(a arguments) string {
+	h, ok := e.stateOf(a).ByProcessID([]byte(a.word(0)))
+	if !ok {
+		return "nobody\n"
+	}
+	return e.name(h.ID) + "\n"
 }
 
 func exitText(h *Handle) string {

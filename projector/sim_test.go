@@ -1,7 +1,9 @@
 package projector
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/oklog/ulid/v2"
 	"pgregory.net/rapid"
@@ -29,6 +31,11 @@ type simProc struct {
 	phase   Phase
 	pending []uint64 // seqs of requested signals
 	timers  map[string]bool
+
+	id       []byte // hash of its process id; nil: none
+	stdin    bool   // kept open and not closed
+	watched  bool
+	attached uint32
 }
 
 type simCancel struct {
@@ -76,7 +83,7 @@ func (m *sim) in(phases ...Phase) (out []*simProc) {
 func (m *sim) step(t *rapid.T) {
 	actions := []func(*rapid.T){
 		m.spawn, m.spawn, m.start, m.start, m.end, m.end, m.release, m.signal, m.sent,
-		m.stop, m.timer, m.cancel, m.finish, m.adopt, m.invoke, m.daemon, m.capsule, m.other,
+		m.stop, m.timer, m.cancel, m.finish, m.adopt, m.invoke, m.daemon, m.capsule, m.other, m.hold, m.hold,
 	}
 	rapid.SampledFrom(actions).Draw(t, "action")(t)
 }
@@ -103,8 +110,53 @@ func (m *sim) spawn(t *rapid.T) {
 		m.refused++
 		return
 	}
-	m.add(p.scope, granted())
+	m.add(p.scope, m.grant(t, p))
 	m.procs = append(m.procs, p)
+}
+
+// grant draws what a process is granted; only a persistent one has an id, and
+// not in ledgers of the first release.
+func (m *sim) grant(t *rapid.T, p *simProc) *event.SpawnDecided {
+	d := granted()
+	if p.tier != event.TierPersistent || rapid.IntRange(0, 5).Draw(t, "without id") == 0 {
+		return d
+	}
+	p.id, p.stdin = p.scope.Handle.Bytes(), rapid.Bool().Draw(t, "stdin")
+	if old, ok := pick(t, m.in(PhaseNone)); ok && len(old.id) > 0 && rapid.Bool().Draw(t, "id of a released one") && !m.taken(old.id) {
+		p.id = old.id
+	}
+	d.ProcessIDHash, d.KeepStdinOpen, d.Label = p.id, p.stdin, "server"
+	d.Overflow = event.Overflow(rapid.IntRange(0, 2).Draw(t, "overflow"))
+	d.IdleNano, d.RetentionNano = 5, 6
+	return d
+}
+
+func (m *sim) taken(id []byte) bool {
+	return slices.ContainsFunc(m.procs, func(p *simProc) bool { return p.phase != PhaseNone && bytes.Equal(p.id, id) })
+}
+
+// hold lets a guest attach, watch, unwatch or end the input.
+func (m *sim) hold(t *rapid.T) {
+	p, ok := pick(t, slices.DeleteFunc(slices.Clone(m.procs), func(p *simProc) bool { return len(p.id) == 0 || p.phase == PhaseNone }))
+	if !ok {
+		return
+	}
+	sc := p.scope
+	sc.CallID, sc.Instance = "later", "another"
+	switch n := rapid.IntRange(0, 3).Draw(t, "hold"); {
+	case n == 0:
+		m.add(sc, &event.HandleAttached{})
+		p.attached++
+	case n == 1:
+		m.add(sc, &event.WatchArmed{Suffix: rapid.SampledFrom([]string{"", "s"}).Draw(t, "suffix")})
+		p.watched = true
+	case n == 2 && p.watched:
+		m.add(sc, &event.WatchDisarmed{Reason: "guest"})
+		p.watched = false
+	case n == 3 && p.stdin:
+		m.add(sc, &event.StdinClosed{Reason: "guest", Bytes: 4})
+		p.stdin = false
+	}
 }
 
 func (m *sim) start(t *rapid.T) {
@@ -183,8 +235,13 @@ func (m *sim) stop(t *rapid.T) {
 
 func (m *sim) timer(t *rapid.T) {
 	p, ok := pick(t, m.in(PhaseStarted))
-	name := rapid.SampledFrom([]string{"lifetime", "orphan"}).Draw(t, "timer")
-	if ok && !p.timers[name] {
+	name := rapid.SampledFrom([]string{"lifetime", "orphan", "idle"}).Draw(t, "timer")
+	if late, found := pick(t, m.in(PhaseExited, PhaseLost, PhaseAborted)); found && late.tier == event.TierPersistent && !late.timers["retention"] {
+		late.timers["retention"] = true
+		m.add(late.scope, &event.TimerFired{Timer: "retention", DueBoot: 4})
+		return
+	}
+	if ok && !p.timers[name] && (name != "idle" || len(p.id) > 0) {
 		p.timers[name] = true
 		m.add(p.scope, &event.TimerFired{Timer: name, DueBoot: 4})
 	}
@@ -315,6 +372,9 @@ func (m *sim) check(s *State) error {
 			}
 		}
 	}
+	if err := m.checkHeld(s); err != nil {
+		return err
+	}
 	if got := len(s.Handles()); got != held {
 		return fmt.Errorf("%d handles held, want %d", got, held)
 	}
@@ -332,7 +392,7 @@ func (m *sim) check(s *State) error {
 		}
 	}
 	for _, c := range simCapsules {
-		if s.LiveCapsule(c) != want.live["c:"+c] || heldOf(s.derived.capsules, c) != want.held["c:"+c] {
+		if s.LiveCapsule(c) != want.live["c:"+c] || s.HeldCapsule(c) != want.held["c:"+c] {
 			return fmt.Errorf("counters of capsule %s are wrong", c)
 		}
 	}
@@ -340,6 +400,28 @@ func (m *sim) check(s *State) error {
 		return fmt.Errorf("live in all: %+v, want %+v", s.LiveAll(), want.live[""])
 	}
 	return m.checkRest(s)
+}
+
+// checkHeld compares what is known of the persistent processes.
+func (m *sim) checkHeld(s *State) error {
+	ids := 0
+	for _, p := range m.procs {
+		if p.phase == PhaseNone || len(p.id) == 0 {
+			continue
+		}
+		ids++
+		h, ok := s.ByProcessID(p.id)
+		if !ok || h.ID != p.scope.Handle {
+			return fmt.Errorf("process id of %v leads to %+v", p.scope.Handle, h)
+		}
+		if open := h.KeepStdinOpen && !h.StdinClosed; open != p.stdin || (h.Watch != nil) != p.watched || h.Attached != p.attached {
+			return fmt.Errorf("handle %v: want %+v, have %+v", h.ID, p, h)
+		}
+	}
+	if len(s.derived.ids) != ids {
+		return fmt.Errorf("%d process ids, want %d", len(s.derived.ids), ids)
+	}
+	return nil
 }
 
 func (m *sim) checkRest(s *State) error {

@@ -115,6 +115,8 @@ type Totals struct {
 	Cancels, CancelsFinished                 uint64
 	Invocations, InvocationsFinished         uint64
 	StopsRequested, TimersFired, OrphansSeen uint64
+	Attached, WatchesArmed, WatchesDisarmed  uint64
+	StdinsClosed                             uint64
 }
 
 // Refusal is how often spawns were refused with one code.
@@ -167,6 +169,13 @@ func (s *State) Refusals() []Refusal {
 // Handle returns a handle that is not released.
 func (s *State) Handle(id ulid.ULID) (*Handle, bool) {
 	h, ok := s.handles[id]
+	return h, ok
+}
+
+// ByProcessID returns the unreleased persistent process whose id has this keyed
+// hash. The hash is all that a ledger holds of an id.
+func (s *State) ByProcessID(hash []byte) (*Handle, bool) {
+	h, ok := s.derived.ids[string(hash)]
 	return h, ok
 }
 

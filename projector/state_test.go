@@ -2,7 +2,10 @@ package projector
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/oklog/ulid/v2"
@@ -175,8 +178,100 @@ func everything() *history {
 	return &h
 }
 
-func TestEncodeDecodeClone(t *testing.T) {
+// everythingPersistent goes on with what leaves something in every field of the
+// persistent tier.
+func everythingPersistent() *history {
 	h := everything()
+	for n := byte(6); n <= 7; n++ {
+		d := granted()
+		d.KeepStdinOpen, d.Overflow, d.IdleNano, d.RetentionNano = true, event.OverflowBackpressure, 7, 8
+		d.ProcessIDHash, d.Label = []byte{n, 9}, "server"
+		h.add(scopeOf(n), &event.SpawnRequested{Tier: event.TierPersistent, Command: "server"})
+		h.add(scopeOf(n), d)
+		h.add(scopeOf(n), &event.ProcessStarted{})
+		h.add(scopeOf(n), &event.HandleAttached{})
+		h.add(scopeOf(n), &event.WatchArmed{Suffix: "s"})
+		h.add(scopeOf(n), &event.StdinClosed{Reason: "guest", Bytes: 3})
+	}
+	h.add(scopeOf(7), &event.WatchDisarmed{Reason: "guest"})
+	h.add(scopeOf(7), &event.ProcessExited{Exit: code(0), Cause: "self"})
+	h.add(scopeOf(7), &event.TimerFired{Timer: "retention"})
+	h.add(scopeOf(6), &event.TimerFired{Timer: "idle"})
+	return h
+}
+
+// TestOldState: the state that the first release encoded decodes, is what its
+// events give, and encodes to the same bytes: a state is written in a newer
+// format only if it holds something newer.
+func TestOldState(t *testing.T) {
+	text, err := os.ReadFile("testdata/state-1.hex")
+	must(t, err)
+	old, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	must(t, err)
+	s, err := Decode(old)
+	must(t, err)
+	if !bytes.Equal(s.Encode(), old) {
+		t.Error("it encodes to other bytes")
+	}
+	if !bytes.Equal(everything().applied(t).Encode(), old) {
+		t.Error("its events give another state")
+	}
+	h := everything()
+	id := h.add(scopeOf(3), &event.ClockStepped{}).Seq
+	for _, e := range []*event.Event{h.events[id-1], h.add(scopeOf(6), &event.SpawnRequested{Tier: event.TierPersistent})} {
+		must(t, s.Apply(e))
+	}
+	if format, err := formatOf(s.Encode()); format != formatFirst || err != nil {
+		t.Errorf("without anything newer its format is %d, %v", format, err)
+	}
+	must(t, s.Apply(h.add(scopeOf(6), &event.SpawnDecided{Outcome: event.OutcomeGranted, ProcessIDHash: []byte{1}})))
+	if format, err := formatOf(s.Encode()); format != formatPersistent || err != nil {
+		t.Errorf("with a process id its format is %d, %v", format, err)
+	}
+}
+
+// TestFormatIsTheLowest: the same state in a higher format than it needs, or a
+// lower one than it has, is not canonical.
+func TestFormatIsTheLowest(t *testing.T) {
+	for _, h := range []*history{everything(), everythingPersistent()} {
+		b := h.applied(t).Encode()
+		b[1] = 3 - b[1]
+		if _, err := Decode(b); !errors.Is(err, ErrCorruptState) {
+			t.Errorf("format %d: got %v", b[1], err)
+		}
+		b[1] = 3
+		if _, err := Decode(b); !errors.Is(err, ErrNewerState) {
+			t.Errorf("format 3: got %v", err)
+		}
+	}
+}
+
+// TestDecodeRefusesContradictions: what no events lead to is refused, field by
+// field of the persistent tier.
+func TestDecodeRefusesContradictions(t *testing.T) {
+	seven, six := testID(7, 7), testID(7, 6)
+	for name, spoil := range map[string]func(s *State){
+		"id of a background process": func(s *State) { s.handles[testID(7, 3)].ProcessIDHash = []byte{1} },
+		"id twice":                   func(s *State) { s.handles[seven].ProcessIDHash = s.handles[six].ProcessIDHash },
+		"closed, was never open":     func(s *State) { s.handles[six].KeepStdinOpen = false },
+		"closed after its last":      func(s *State) { s.handles[six].StdinClosedSeq = s.seq + 1 },
+		"expired while it lives":     func(s *State) { s.handles[six].Expired = s.handles[seven].Expired },
+		"overflow":                   func(s *State) { s.handles[six].Overflow = 3 },
+		"watch of another tier":      func(s *State) { s.handles[testID(7, 3)].Watch = new(Watch) },
+	} {
+		s := everythingPersistent().applied(t)
+		if _, err := Decode(s.Encode()); err != nil {
+			t.Fatal(err)
+		}
+		spoil(s)
+		if _, err := Decode(s.Encode()); !errors.Is(err, ErrCorruptState) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func TestEncodeDecodeClone(t *testing.T) {
+	h := everythingPersistent()
 	s := New()
 	for _, e := range h.events {
 		if err := s.Apply(e); err != nil {

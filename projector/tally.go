@@ -58,6 +58,10 @@ type derived struct {
 	// calls holds the live ephemeral handles. The order within a key is not
 	// defined: whoever reads it sorts.
 	calls map[callKey][]*Handle
+
+	// ids holds the granted, unreleased processes that have a process id, by
+	// its keyed hash.
+	ids map[string]*Handle
 }
 
 func newDerived() derived {
@@ -67,6 +71,7 @@ func newDerived() derived {
 		capsules:   map[string]*tally{},
 		pairs:      map[pair]*tally{},
 		calls:      map[callKey][]*Handle{},
+		ids:        map[string]*Handle{},
 	}
 }
 
@@ -92,6 +97,9 @@ func (d *derived) hold(h *Handle) {
 	for _, t := range h.tallies {
 		*t.held.of(h.Tier)++
 	}
+	if len(h.ProcessIDHash) > 0 {
+		d.ids[string(h.ProcessIDHash)] = h
+	}
 }
 
 // free takes a handle that ended out of the live ones.
@@ -113,6 +121,7 @@ func (d *derived) free(h *Handle) {
 
 // release forgets a handle that ended before.
 func (d *derived) release(h *Handle) {
+	delete(d.ids, string(h.ProcessIDHash))
 	for _, t := range h.tallies {
 		*t.held.of(h.Tier)--
 	}
@@ -190,6 +199,10 @@ func (s *State) HeldAll() Counts { return s.derived.all.held }
 // HeldPair counts the granted, unreleased handles of a principal in a capsule:
 // the registry's bound for a principal counts the persistent ones.
 func (s *State) HeldPair(p, c string) Counts { return heldOf(s.derived.pairs, pair{p, c}) }
+
+// HeldCapsule counts the granted, unreleased handles of a capsule, over all
+// principals: the registry's bound for a capsule counts the persistent ones.
+func (s *State) HeldCapsule(c string) Counts { return heldOf(s.derived.capsules, c) }
 
 // Tally is the counters of one (principal, capsule) pair.
 type Tally struct {

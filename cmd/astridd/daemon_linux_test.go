@@ -134,7 +134,7 @@ func TestPermissions(t *testing.T) {
 	d := s.start(t)
 	d.ready(t)
 	for path, want := range map[string]os.FileMode{
-		"": 0o700, "control.sock": 0o600, "lock": 0o600, "keys": 0o700, "keys/redaction": 0o600,
+		"": 0o700, "control.sock": 0o600, "lock": 0o600, "keys": 0o700, "keys/redaction": 0o600, "keys/process-ids": 0o600,
 	} {
 		info, err := os.Lstat(filepath.Join(s.data, path))
 		if err != nil || info.Mode().Perm() != want {

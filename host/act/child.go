@@ -11,6 +11,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/astrid-os/processledger/host/poll"
 	"github.com/astrid-os/processledger/host/shim"
 	"github.com/astrid-os/processledger/ledger/event"
 )
@@ -73,6 +74,9 @@ type Child struct {
 	isolation string
 	notices   chan Notice
 
+	in     *stdin
+	output poll.Notifier // there may be output, or the end of it
+
 	mu        sync.Mutex // held for reading and writing the fields below, never while waiting
 	program   *pidfd     // nil until started
 	seq       uint64
@@ -82,8 +86,12 @@ type Child struct {
 	ended     bool // nothing will come from the shim any more
 	released  bool
 
+	keepsStdin   bool    // the shim holds a write end of the program's standard input
+	streamsEnded [2]bool // before the program has, as the shim told
+
 	logMu sync.Mutex // held while the rings are read
 	logs  [2]*shim.RingReader
+	kept  [2]uint64 // what was written when a drain left an unfinished rune; 0: it left nothing
 }
 
 // ID returns the handle.
@@ -132,8 +140,15 @@ func (c *Child) take(m *shim.Message, fds []int) (terminal bool) {
 		terminal = c.finish(decode(shim.DecodeExit, m.Record, func(x *shim.Exit) Notice { return Notice{Exited: exitRecord(x)} }))
 	case shim.TypeFired:
 		c.announce(Notice{Fired: &event.TimerFired{Timer: m.Order, DueBoot: m.Due}}, nil)
-	case shim.TypeSignaled, shim.TypeUndefined:
+	case shim.TypeSignaled, shim.TypeStdinClosed, shim.TypeUndefined:
 		c.deliver(m)
+	case shim.TypeStdin:
+		c.in.take(m.Stdin, fds)
+		return false
+	case shim.TypeOutput:
+		c.output.Notify()
+	case shim.TypeEnded:
+		c.takeEnded(m.Ended)
 	}
 	shim.CloseAll(fds)
 	return terminal
@@ -173,6 +188,7 @@ func (c *Child) finish(n Notice, err error) bool {
 // unless the program is gone already.
 func (c *Child) announceStart(m *shim.Message, fds []int) {
 	n, err := decode(shim.DecodeStarted, m.Record, func(s *shim.Started) Notice { return Notice{Started: started(s)} })
+	c.takeStreams(m)
 	if len(fds) == 1 {
 		if p, perr := newPidfd(fds[0]); perr == nil {
 			if n.Started != nil {
@@ -246,15 +262,17 @@ func (c *Child) lastWords(program *pidfd) Notice {
 	return Notice{Gone: gone}
 }
 
-// end fails whoever still waits for an answer.
+// end fails whoever still waits for an answer, or to write.
 func (c *Child) end() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.ended = true
 	for seq, w := range c.waiting {
 		close(w)
 		delete(c.waiting, seq)
 	}
+	c.mu.Unlock()
+	c.in.close()
+	c.output.Notify()
 }
 
 // deliver hands an answer to whoever asked.
@@ -335,6 +353,12 @@ func (c *Child) release() {
 	}
 	c.shim.close()
 	program.close()
+	c.in.close()
+	c.closeRings()
+	c.output.Notify()
+}
+
+func (c *Child) closeRings() {
 	c.logMu.Lock()
 	defer c.logMu.Unlock()
 	for i, r := range c.logs {

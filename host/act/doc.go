@@ -9,13 +9,15 @@
 //	act                 authority
 //	Child.Go            spawn.decided, granted
 //	Child.Signal        signal.requested: the signal and its target are the event's
+//	Child.CloseStdin    stdin.closed
 //	Hands.Kill          orphan.ended or signal.requested
 //	Hands.Trash         handle.released or orphan.ended
 //
 // What may still be undone is no act: [Hands.Prepare] makes a directory and a
 // shim that waits, [Child.Abandon] takes both back, and neither has run
 // anything. Looking is no act either: [Hands.Scan], [Hands.Adopt],
-// [Child.DrainLogs].
+// [Child.DrainLogs]. Nor is [Child.WriteStdin]: that its owner may go on writing
+// to the program was granted with its start.
 //
 // The one exception is [Hands.Emergency]: while the ledger cannot commit,
 // programs can still be ended, and what was done is queued for the first commit

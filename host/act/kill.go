@@ -30,7 +30,7 @@ func (h *Hands) kill(f Found, cause string) error {
 	}
 	// Whoever listens on the socket is the shim: the kernel says so. Only a
 	// shim that does not listen is looked up by what it wrote.
-	c := &Child{h: h, id: f.ID, path: h.path(f.ID), dirfd: -1}
+	c := &Child{h: h, id: f.ID, path: h.path(f.ID), dirfd: -1, in: newStdin(false)}
 	defer c.release()
 	err := c.connect()
 	closeFD(c.dirfd)

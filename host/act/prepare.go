@@ -21,16 +21,18 @@ import (
 
 // Spec is what a child is to run.
 type Spec struct {
-	ID        ulid.ULID    // the handle; also the name of the process directory
-	Argv      []string     // argv[0] included
-	Path      string       // the command as given; without a slash it is looked up in PATH of Env
-	Env       []string     // KEY=VALUE, the whole environment
-	Dir       string       // absolute working directory
-	Stdin     []byte       // what the program reads before EOF; nil: /dev/null
-	RingBytes uint32       // bytes of output kept a stream, clamped to 4 KiB..8 MiB
-	Orders    event.Orders // what the shim carries out alone
-	Tier      event.Tier   // for logs only
-	Isolation string       // IsolationPIDNS or IsolationNone; empty: Options.Isolation
+	ID        ulid.ULID      // the handle; also the name of the process directory
+	Argv      []string       // argv[0] included
+	Path      string         // the command as given; without a slash it is looked up in PATH of Env
+	Env       []string       // KEY=VALUE, the whole environment
+	Dir       string         // absolute working directory
+	Stdin     []byte         // what the program reads first, and then EOF; nil: /dev/null
+	KeepStdin bool           // after Stdin no EOF: WriteStdin goes on
+	RingBytes uint32         // bytes of output kept a stream, clamped to 4 KiB..8 MiB
+	Overflow  event.Overflow // what a full ring does; 0: drop-oldest
+	Orders    event.Orders   // what the shim carries out alone
+	Tier      event.Tier     // for logs only
+	Isolation string         // IsolationPIDNS or IsolationNone; empty: Options.Isolation
 
 	// Files are laid before the program, which can read them and do nothing
 	// else with them; Workspace is the directory that programs of the same
@@ -53,7 +55,7 @@ func (h *Hands) Prepare(ctx context.Context, s Spec) (*Child, error) {
 	s.Isolation = h.isolation(s.Isolation)
 	ctx, cancel := context.WithTimeout(ctx, readyBound)
 	defer cancel()
-	c := &Child{h: h, id: s.ID, path: h.path(s.ID), dirfd: -1, notices: newNotices()}
+	c := &Child{h: h, id: s.ID, path: h.path(s.ID), dirfd: -1, notices: newNotices(), in: newStdin(s.KeepStdin)}
 	err := c.build(ctx, s)
 	closeFD(c.dirfd)
 	if err != nil {
@@ -101,7 +103,7 @@ func (c *Child) build(ctx context.Context, s Spec) error {
 		return err
 	}
 	// While the shim starts up; it opens the rings only after "go".
-	if err := c.allocate(s.RingBytes); err != nil {
+	if err := c.allocate(s); err != nil {
 		return noSpace(err)
 	}
 	return c.awaitReady(ctx, len(s.Files) > 0)
@@ -119,9 +121,9 @@ func (c *Child) makeDirectory() error {
 
 // allocate takes the space of the rings and of the exit record, so that a full
 // disk refuses now and loses nothing later.
-func (c *Child) allocate(ring uint32) error {
+func (c *Child) allocate(s Spec) error {
 	for _, name := range []string{shim.FileStdout, shim.FileStderr} {
-		if err := shim.CreateRing(c.dirfd, name, ring); err != nil {
+		if err := shim.CreateRing(c.dirfd, name, s.RingBytes, s.pressure()); err != nil {
 			return err
 		}
 	}
@@ -186,9 +188,12 @@ func (s Spec) wire(g shim.Ground) *shim.Spec {
 	return &shim.Spec{
 		ID: s.ID[:], Argv: s.Argv, Path: s.Path, Env: s.Env, Dir: s.Dir, RingBytes: s.RingBytes,
 		Orders:    shim.Orders{LifetimeNano: s.Orders.LifetimeNano, GraceNano: s.Orders.GraceNano, OrphanNano: s.Orders.OrphanNano},
-		Isolation: s.Isolation, HasStdin: s.Stdin != nil, Files: wireFiles(s.Files), Ground: g,
+		Isolation: s.Isolation, HasStdin: s.Stdin != nil, KeepStdin: s.KeepStdin, Backpressure: s.pressure(),
+		Files: wireFiles(s.Files), Ground: g,
 	}
 }
+
+func (s Spec) pressure() bool { return s.Overflow == event.OverflowBackpressure }
 
 // memfd returns an anonymous file with the parts of its content one after
 // another, which nobody can change any more.

@@ -119,7 +119,7 @@ func TestEmergencyEndsAndRemembers(t *testing.T) {
 // acting names what changes the world: the messages that a shim obeys, the
 // kill of a shim, and the removal of a directory.
 var acting = map[string]bool{
-	"host/shim.TypeGo": true, "host/shim.TypeSignal": true,
+	"host/shim.TypeGo": true, "host/shim.TypeSignal": true, "host/shim.TypeCloseStdin": true,
 	"host/act.kill": true, "host/act.signal": true, "host/act.remove": true,
 }
 
@@ -171,7 +171,7 @@ func TestEveryActTakesAReceipt(t *testing.T) {
 			t.Errorf("%s reaches an act and takes no receipt", fn.Name())
 		}
 	}
-	if seen < 6 { // Go, Signal, Kill, Trash, TrashStray, Emergency
+	if seen < 7 { // Go, Signal, CloseStdin, Kill, Trash, TrashStray, Emergency
 		t.Errorf("only %d exported functions reach an act; the test looks at the wrong things", seen)
 	}
 }

@@ -187,7 +187,7 @@ func read[T any](dirfd int, name string, f *Found, dec func([]byte) (*T, error),
 // A shim that has no "go" yet is not adopted: it leaves by itself
 // (ErrShimGone). It blocks until the shim answers, or ctx ends.
 func (h *Hands) Adopt(ctx context.Context, id ulid.ULID) (*Child, error) {
-	c := &Child{h: h, id: id, path: h.path(id), dirfd: -1, notices: newNotices(), went: true}
+	c := &Child{h: h, id: id, path: h.path(id), dirfd: -1, notices: newNotices(), went: true, in: newStdin(true)}
 	err := c.adopt(ctx)
 	closeFD(c.dirfd)
 	if err != nil {
@@ -221,6 +221,9 @@ func (c *Child) adopt(ctx context.Context) error {
 		return fmt.Errorf("%w: it has no program", ErrShimGone)
 	}
 	c.announceStart(m, fds)
+	if err := c.resumeInput(); err != nil {
+		return err
+	}
 	if m.Order != "" {
 		c.announce(Notice{Fired: &event.TimerFired{Timer: m.Order, DueBoot: m.Due}}, nil)
 	}

@@ -15,12 +15,15 @@ var ErrEntry = errors.New("host_process entry not admissible")
 // Gate is the capability gate: which commands each capsule may run. A capsule
 // that was never set may run nothing. It is safe for concurrent use.
 type Gate struct {
-	mu       sync.RWMutex // held for map accesses only
-	commands map[string][]string
+	mu         sync.RWMutex // held for map accesses only
+	commands   map[string][]string
+	persistent map[string]bool // capsules whose processes may outlive calls
 }
 
 // NewGate returns a gate that denies everything.
-func NewGate() *Gate { return &Gate{commands: map[string][]string{}} }
+func NewGate() *Gate {
+	return &Gate{commands: map[string][]string{}, persistent: map[string]bool{}}
+}
 
 // Set replaces what a capsule may run by the host_process entries of its
 // manifest. An entry that is empty, looks like a flag or contains NUL is an
@@ -37,11 +40,31 @@ func (g *Gate) Set(capsule string, commands []string) error {
 	return nil
 }
 
+// SetPersistent says whether a capsule may start persistent processes of what
+// it may run: its manifest's allow_persistent. Without a call it may not.
+func (g *Gate) SetPersistent(capsule string, allowed bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.persistent[capsule] = allowed
+}
+
 // Remove takes everything from a capsule.
 func (g *Gate) Remove(capsule string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.commands, capsule)
+	delete(g.persistent, capsule)
+}
+
+// AllowPersistent tells whether the capsule may start persistent processes,
+// and by which rule, or for want of which. It is asked after Allow.
+func (g *Gate) AllowPersistent(capsule string) (rule string, ok bool) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if !g.persistent[capsule] {
+		return "manifest allow_persistent: not set", false
+	}
+	return "manifest allow_persistent", true
 }
 
 // Allow tells whether the capsule may run the command, and by which rule, or

@@ -96,3 +96,29 @@ func TestCheckOrder(t *testing.T) {
 		t.Errorf("alice: %q", rule)
 	}
 }
+
+func TestGatePersistent(t *testing.T) {
+	g := policy.NewGate()
+	if err := g.Set("c", []string{"git"}); err != nil {
+		t.Fatal(err)
+	}
+	if rule, ok := g.AllowPersistent("c"); ok || rule != "manifest allow_persistent: not set" {
+		t.Errorf("without allow_persistent: %q, %v", rule, ok)
+	}
+	g.SetPersistent("c", true)
+	if rule, ok := g.AllowPersistent("c"); !ok || rule != "manifest allow_persistent" {
+		t.Errorf("with allow_persistent: %q, %v", rule, ok)
+	}
+	g.Remove("c")
+	if _, ok := g.AllowPersistent("c"); ok {
+		t.Error("a removed capsule may still start persistent processes")
+	}
+}
+
+func TestAuthenticated(t *testing.T) {
+	for principal, want := range map[string]bool{"alice": true, "": false, "anonymous": false, "no good": false} {
+		if got := policy.Authenticated(principal); got != want {
+			t.Errorf("Authenticated(%q) = %v", principal, got)
+		}
+	}
+}

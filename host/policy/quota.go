@@ -14,7 +14,15 @@ const (
 	DefaultSync       = 4                 // sync spawns at once a principal (the project's own bound)
 	DefaultPerCapsule = 8                 // concurrent background and persistent processes of a capsule
 	DefaultMaxTimeout = 300 * time.Second // of a sync spawn: a profile's max_timeout_secs
+
+	// Process ids that are retained, of live processes and of ended ones that
+	// are not released.
+	RetainedPerPrincipal = 32  // of a principal in one capsule
+	RetainedPerCapsule   = 256 // of a capsule, over all principals
 )
+
+// anonymous is the principal that stands for nobody in particular.
+const anonymous = "anonymous"
 
 // ErrQuota is in the chain of the error for a quota out of range.
 var ErrQuota = errors.New("quota out of range")
@@ -119,4 +127,10 @@ func ValidPrincipal(id string) bool {
 		}
 	}
 	return len(id) >= 1 && len(id) <= 64
+}
+
+// Authenticated tells whether a principal is somebody: a process that outlives
+// calls needs an owner who can be told from others.
+func Authenticated(principal string) bool {
+	return ValidPrincipal(principal) && principal != anonymous
 }

@@ -134,6 +134,8 @@ func (s *supervisor) sweep() {
 
 // closed makes the exit record when all output is in.
 func (s *supervisor) closed() {
+	s.out.enter(pumpRest)
+	s.err.enter(pumpRest)
 	if s.end.late {
 		s.out.cut()
 		s.err.cut()

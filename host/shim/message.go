@@ -22,6 +22,9 @@ const (
 	TypeGo     Type = 10 // run the program
 	TypeSignal Type = 11 // Signal, Target, Cause; answered by TypeSignaled
 	TypeHello  Type = 12 // a daemon took over; answered by TypeState
+
+	TypeCloseStdin Type = 13 // end the program's standard input; answered by TypeStdinClosed
+	TypeDrained    Type = 14 // a reader made room in a ring that its pump waits on; no answer
 )
 
 // From a shim to the daemon.
@@ -34,6 +37,11 @@ const (
 	TypeState     Type = 25 // Phase, Record: Started; descriptor: pidfd of the program, while it lives
 	TypeExited    Type = 26 // Record: Exit; the shim is about to leave
 	TypeUndefined Type = 27 // the message numbered Seq is of a type that this shim does not know
+
+	TypeStdin       Type = 28 // Stdin has changed; descriptor, if it is open: the write end
+	TypeStdinClosed Type = 29 // answers TypeCloseStdin: the program sees the end of its input
+	TypeOutput      Type = 30 // a stream has output, and a reader had asked to be told
+	TypeEnded       Type = 31 // Ended: a stream has ended, and the program has not
 )
 
 // Target of a signal; the numbers are those of event.SignalTarget.
@@ -46,6 +54,21 @@ const (
 const (
 	PhaseWaiting uint32 = 1 // no "go" yet
 	PhaseRunning uint32 = 2 // the program runs, or its exit is not recorded yet
+)
+
+// State of a standard input, in TypeStarted, TypeState and TypeStdin. A shim
+// that knows nothing of it says none.
+const (
+	StdinNone    uint32 = 0 // it was never to stay open
+	StdinFeeding uint32 = 1 // the prelude is being written
+	StdinOpen    uint32 = 2 // the prelude is through
+	StdinClosed  uint32 = 3 // the write end is closed, or nobody reads any more
+)
+
+// Streams in Message.Ended.
+const (
+	EndedStdout uint32 = 1 << 0
+	EndedStderr uint32 = 1 << 1
 )
 
 // Message is every message of the protocol; a type uses the fields that its
@@ -67,6 +90,9 @@ type Message struct {
 
 	// Isolation is what a launch asks for.
 	Isolation string
+
+	Stdin uint32 // one of StdinNone to StdinClosed
+	Ended uint32 // the streams that have ended: EndedStdout, EndedStderr
 }
 
 // Encode returns the wire form of m.
@@ -84,7 +110,9 @@ func (m *Message) Encode() []byte {
 	b = appendNum(b, 11, uint64(m.Due))
 	b = appendNum(b, 12, uint64(m.Phase))
 	b = appendBytes(b, 13, m.Record)
-	return appendText(b, 14, m.Isolation)
+	b = appendText(b, 14, m.Isolation)
+	b = appendNum(b, 15, uint64(m.Stdin))
+	return appendNum(b, 16, uint64(m.Ended))
 }
 
 // DecodeMessage reads what Encode wrote; it skips fields it does not know. A
@@ -130,6 +158,10 @@ func (m *Message) set(n protowire.Number, v value) error {
 		m.Record = v.b
 	case 14:
 		m.Isolation = v.text()
+	case 15:
+		m.Stdin = uint32(v.num)
+	case 16:
+		m.Ended = uint32(v.num)
 	}
 	return nil
 }

@@ -82,20 +82,37 @@ func execDetail(path string, interpreter *File, err error) string {
 	return path
 }
 
+// streams are the shim's ends of the program's standard streams.
+type streams struct {
+	in       *stdin
+	out, err *os.File
+}
+
 // openStdio returns what the program gets as its standard streams, and the
-// reading ends of its two outputs.
-func openStdio(spec *Spec) (stdio [3]int, out, err *os.File, failed error) {
+// other ends.
+func openStdio(spec *Spec) (stdio [3]int, ends streams, err error) {
 	stdio = [3]int{-1, -1, -1}
+	if ends.in, stdio[0], err = openInput(spec); err != nil {
+		return stdio, ends, err
+	}
+	if ends.out, stdio[1], err = outputPipe("stdout"); err != nil {
+		return stdio, ends, err
+	}
+	ends.err, stdio[2], err = outputPipe("stderr")
+	return stdio, ends, err
+}
+
+// openInput returns what the program reads: a pipe that stays open, the prelude
+// itself, or nothing.
+func openInput(spec *Spec) (*stdin, int, error) {
+	if spec.KeepStdin {
+		return openStdin(spec)
+	}
 	if spec.HasStdin {
-		stdio[0] = shimStdin
-	} else if stdio[0], failed = unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0); failed != nil {
-		return stdio, nil, nil, os.NewSyscallError("open /dev/null", failed)
+		return &stdin{}, shimStdin, nil
 	}
-	out, stdio[1], failed = outputPipe("stdout")
-	if failed == nil {
-		err, stdio[2], failed = outputPipe("stderr")
-	}
-	return stdio, out, err, failed
+	fd, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	return &stdin{}, fd, os.NewSyscallError("open /dev/null", err)
 }
 
 // outputPipe makes a pipe whose reading end waits in the runtime's poller and

@@ -23,6 +23,11 @@ import (
 // then publishes total. The reader takes total, copies, and looks at guard
 // again: what guard has passed meanwhile is thrown away, so torn bytes are
 // never shown.
+//
+// Under backpressure nothing is overwritten: the writer stops where ring bytes
+// are undrained, and the slack takes what comes after the program's end. So the
+// window of what can be read is the whole capacity there, and the newest ring
+// bytes otherwise.
 const (
 	headerBytes = 4096
 	slackBytes  = 64 << 10 // so that a chunk being written never touches the newest ring bytes
@@ -33,12 +38,23 @@ const (
 	offMagic    = 0
 	offRing     = 8
 	offCapacity = 16
+	offPolicy   = 24 // policyDrop or policyPressure; an older ring has 0
 	// Each on a cache line of its own. total, guard and dropped belong to
-	// the shim, read to the daemon.
+	// the shim, read to the daemon. asked is set by the daemon and cleared by
+	// the shim, blocked the other way round: each is followed by one message.
 	offTotal   = 64
 	offGuard   = 128
 	offDropped = 192
 	offRead    = 256
+	offAsked   = 320
+	offBlocked = 384
+	// Of the standard input, in the ring of stdout: the daemon's notes for the
+	// next daemon. See RingReader.BeginInput.
+	offInput     = 448
+	offInputBusy = 512
+
+	policyDrop     = 1
+	policyPressure = 2
 )
 
 // Bounds of a ring, from the contract: 4 KiB to 8 MiB.
@@ -52,8 +68,8 @@ var ErrRing = errors.New("damaged output ring")
 
 // CreateRing makes the ring file name in dirfd with all its space allocated, so
 // that a full disk refuses the spawn instead of losing output. The error wraps
-// unix.ENOSPC then.
-func CreateRing(dirfd int, name string, ring uint32) error {
+// unix.ENOSPC then. pressure says that it is written under backpressure.
+func CreateRing(dirfd int, name string, ring uint32, pressure bool) error {
 	ring = min(max(ring, MinRing), MaxRing)
 	fd, err := unix.Openat(dirfd, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
 	if err != nil {
@@ -67,6 +83,11 @@ func CreateRing(dirfd int, name string, ring uint32) error {
 	head := binary.NativeEndian.AppendUint64(nil, ringMagic)
 	head = binary.NativeEndian.AppendUint64(head, uint64(ring))
 	head = binary.NativeEndian.AppendUint64(head, capacity)
+	policy := uint64(policyDrop)
+	if pressure {
+		policy = policyPressure
+	}
+	head = binary.NativeEndian.AppendUint64(head, policy)
 	_, err = unix.Pwrite(fd, head, offMagic)
 	return os.NewSyscallError("write "+name, err)
 }
@@ -117,6 +138,7 @@ type ringFile struct {
 	page     []byte
 	ring     uint64
 	capacity uint64
+	window   uint64 // of the newest bytes, how many can be read
 }
 
 func openRing(dirfd int, name string) (*ringFile, error) {
@@ -135,6 +157,11 @@ func openRing(dirfd int, name string) (*ringFile, error) {
 		if r.word(offMagic).Load() != ringMagic || r.ring < MinRing || r.ring > MaxRing || r.capacity != r.ring+slackBytes {
 			return ErrRing
 		}
+		// Whatever it says, the guard keeps overwritten bytes from readers.
+		r.window = r.ring
+		if r.word(offPolicy).Load() == policyPressure {
+			r.window = r.capacity
+		}
 		return nil
 	})
 	if err != nil {
@@ -148,6 +175,15 @@ func openRing(dirfd int, name string) (*ringFile, error) {
 // are multiples of 8.
 func (r *ringFile) word(off int) *atomic.Uint64 {
 	return (*atomic.Uint64)(unsafe.Pointer(&r.page[off]))
+}
+
+// whole is ErrRing if somebody has cut the file: one that has grown again since
+// is empty where the header was.
+func (r *ringFile) whole() error {
+	if r.word(offMagic).Load() != ringMagic {
+		return ErrRing
+	}
+	return nil
 }
 
 func (r *ringFile) close() {
@@ -171,143 +207,9 @@ func guarded(fn func() error) (err error) {
 	return fn()
 }
 
-// ringWriter is the shim's end.
-type ringWriter struct{ *ringFile }
-
-func openRingWriter(dirfd int, name string) (*ringWriter, error) {
-	r, err := openRing(dirfd, name)
-	if err != nil {
-		return nil, err
-	}
-	return &ringWriter{r}, nil
-}
-
-// write appends b, at most maxChunk bytes, over the oldest. An error loses b
-// for readers and nothing else.
-func (w *ringWriter) write(b []byte) error {
-	return guarded(func() error {
-		total := w.word(offTotal).Load()
-		next := total + uint64(len(b))
-		if next > w.capacity {
-			w.word(offGuard).Store(next - w.capacity)
-		}
-		if err := w.copyIn(b, total); err != nil {
-			return err
-		}
-		w.countDropped(total, next)
-		w.word(offTotal).Store(next)
-		return nil
-	})
-}
-
-// copyIn writes b as the bytes of the stream from number p on.
-func (w *ringWriter) copyIn(b []byte, p uint64) error {
-	for len(b) > 0 {
-		at := p % w.capacity
-		n, err := unix.Pwrite(w.fd, b[:min(uint64(len(b)), w.capacity-at)], int64(headerBytes+at))
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		b, p = b[n:], p+uint64(n)
-	}
-	return nil
-}
-
-// countDropped adds what leaves the window of the newest ring bytes unread.
-func (w *ringWriter) countDropped(total, next uint64) {
-	from := max(oldest(total, w.ring), w.word(offRead).Load())
-	if to := oldest(next, w.ring); to > from {
-		w.word(offDropped).Add(to - from)
-	}
-}
-
-// dropped returns how many bytes nobody will read.
-func (w *ringWriter) dropped() (n uint64) {
-	if guarded(func() error { n = w.word(offDropped).Load(); return nil }) != nil {
+func oldest(total, window uint64) uint64 {
+	if total <= window {
 		return 0
 	}
-	return n
-}
-
-func oldest(total, ring uint64) uint64 {
-	if total <= ring {
-		return 0
-	}
-	return total - ring
-}
-
-// RingReader is the daemon's end of a ring. It is not for concurrent use.
-type RingReader struct{ *ringFile }
-
-// OpenRingReader opens a ring for draining.
-func OpenRingReader(dirfd int, name string) (*RingReader, error) {
-	r, err := openRing(dirfd, name)
-	if err != nil {
-		return nil, err
-	}
-	return &RingReader{r}, nil
-}
-
-// Close releases the ring.
-func (r *RingReader) Close() { r.close() }
-
-// Buffered returns how many bytes a Drain would return.
-func (r *RingReader) Buffered() (n uint64, err error) {
-	err = guarded(func() error {
-		total := r.word(offTotal).Load()
-		n = total - max(oldest(total, r.ring), min(r.word(offRead).Load(), total))
-		return nil
-	})
-	return n, err
-}
-
-// Drain returns the bytes that were not drained before, at most the newest ring
-// bytes, and how many it had to skip because they are overwritten. keep says how
-// many of the bytes, counted from the end, are to be left for the next time. The
-// position lives in the file, so a later daemon goes on where this one stopped.
-func (r *RingReader) Drain(keep func(b []byte) int) (b []byte, skipped uint64, err error) {
-	err = guarded(func() error {
-		total := r.word(offTotal).Load()
-		read := min(r.word(offRead).Load(), total)
-		from := max(read, oldest(total, r.ring))
-		b = make([]byte, total-from)
-		if err := r.copyOut(b, from); err != nil {
-			return err
-		}
-		// Whatever the writer has begun to overwrite since is torn.
-		if torn := r.word(offGuard).Load(); torn > from {
-			cut := min(torn, total) - from
-			b, from = b[cut:], from+cut
-		}
-		skipped = from - read
-		left := keep(b)
-		b = b[:len(b)-left]
-		r.word(offRead).Store(from + uint64(len(b)))
-		return nil
-	})
-	if err != nil {
-		return nil, 0, err
-	}
-	return b, skipped, nil
-}
-
-func (r *RingReader) copyOut(b []byte, p uint64) error {
-	for len(b) > 0 {
-		at := p % r.capacity
-		n, err := unix.Pread(r.fd, b[:min(uint64(len(b)), r.capacity-at)], int64(headerBytes+at))
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return ErrRing
-		}
-		b, p = b[n:], p+uint64(n)
-	}
-	return nil
+	return total - window
 }

@@ -110,6 +110,11 @@ func (s *supervisor) answer(m *Message) {
 	switch m.Type {
 	case TypeHello:
 		s.tellState(m.Seq)
+	case TypeCloseStdin:
+		s.in.end()
+		s.tell(&Message{Type: TypeStdinClosed, Seq: m.Seq})
+	case TypeDrained:
+		s.lookForRoom()
 	case TypeSignal:
 		s.tell(&Message{Type: TypeSignaled, Seq: m.Seq, Errno: s.signal(m)})
 	default:
@@ -117,13 +122,36 @@ func (s *supervisor) answer(m *Message) {
 	}
 }
 
-// tellState tells a daemon that took over all that the one before was told.
+// lookForRoom has pumps that wait for a reader look again.
+func (s *supervisor) lookForRoom() {
+	s.out.look()
+	s.err.look()
+}
+
+// tellState tells a daemon that took over all that the one before was told. The
+// one before may have died between a drain and telling of it.
 func (s *supervisor) tellState(seq uint64) {
-	m := &Message{Type: TypeState, Seq: seq, Phase: PhaseRunning, Record: EncodeStarted(s.started), Order: s.orders.fired, Due: s.orders.due}
+	s.lookForRoom()
+	s.ended = s.endedStreams()
+	m := &Message{
+		Type: TypeState, Seq: seq, Phase: PhaseRunning, Record: EncodeStarted(s.started),
+		Order: s.orders.fired, Due: s.orders.due, Stdin: s.in.told(), Ended: s.ended,
+	}
 	s.tell(m, s.prog.pidfd)
+	s.tellStdin()
 	if s.end.record != nil {
 		s.tell(&Message{Type: TypeExited, Record: s.end.record})
 	}
+}
+
+func (s *supervisor) endedStreams() (mask uint32) {
+	if s.out.ended() {
+		mask |= EndedStdout
+	}
+	if s.err.ended() {
+		mask |= EndedStderr
+	}
+	return mask
 }
 
 // signal carries out a request and returns the error number, 0 for delivered.

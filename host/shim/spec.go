@@ -41,6 +41,14 @@ type Spec struct {
 	Isolation string // IsolationPIDNS or IsolationNone
 	HasStdin  bool   // a fifth descriptor is the program's standard input; else it reads /dev/null
 
+	// KeepStdin has the standard input stay open, as a pipe, after what the
+	// fifth descriptor holds.
+	KeepStdin bool
+
+	// Backpressure has the program wait where its output is not drained; else
+	// the oldest output is dropped.
+	Backpressure bool
+
 	// Files are laid before the program; their contents stand in the last
 	// descriptor. Ground says where they may be laid.
 	Files  []InjectedFile
@@ -70,9 +78,11 @@ const (
 	specOrphan    = protowire.Number(10)
 	specIsolation = protowire.Number(11)
 	specStdin     = protowire.Number(12)
-	specFile      = protowire.Number(13)
-	specWorkspace = protowire.Number(14)
-	specProcesses = protowire.Number(15)
+	specKeep      = protowire.Number(13)
+	specPressure  = protowire.Number(14)
+	specFile      = protowire.Number(15)
+	specWorkspace = protowire.Number(16)
+	specProcesses = protowire.Number(17)
 )
 
 // EncodeSpec returns the wire form of s.
@@ -93,6 +103,8 @@ func EncodeSpec(s *Spec) []byte {
 	b = appendNum(b, specOrphan, uint64(s.Orders.OrphanNano))
 	b = appendText(b, specIsolation, s.Isolation)
 	b = appendBool(b, specStdin, s.HasStdin)
+	b = appendBool(b, specKeep, s.KeepStdin)
+	b = appendBool(b, specPressure, s.Backpressure)
 	for _, f := range s.Files {
 		m := appendText(nil, 1, f.EnvKey)
 		m = appendText(m, 2, f.Path)
@@ -143,6 +155,10 @@ func (s *Spec) set(n protowire.Number, v value) error {
 		s.Isolation = v.text()
 	case specStdin:
 		s.HasStdin = v.num != 0
+	case specKeep:
+		s.KeepStdin = v.num != 0
+	case specPressure:
+		s.Backpressure = v.num != 0
 	case specFile:
 		f, err := decodeInjectedFile(v.b)
 		s.Files = append(s.Files, f)

@@ -34,7 +34,10 @@ type supervisor struct {
 	alone    int64 // CLOCK_BOOTTIME at which the last daemon left
 	prog     *program
 	tree     tree
+	in       *stdin
 	out, err *pump
+	output   chan struct{} // capacity 1: a reader is to be told of output
+	ended    uint32        // streams whose end the daemon was told
 	started  *Started
 	orders   orders
 	sent     causes
@@ -56,7 +59,7 @@ func shimMain() int {
 	if unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) != nil {
 		return 1
 	}
-	s := &supervisor{children: catchSignals(), inbox: make(chan delivery), dir: shimDir}
+	s := &supervisor{children: catchSignals(), inbox: make(chan delivery), output: make(chan struct{}, 1), dir: shimDir}
 	conn, err := NewConn(shimConn)
 	if err != nil {
 		return 1
@@ -220,11 +223,11 @@ func (s *supervisor) begin() bool {
 	if err := writeRecord(s.dir, FileStarted, record, visible); err != nil {
 		// The program runs; the daemon hears of it all the same, and if it
 		// does not, `go` without `started` says that it may have run.
-		s.tell(&Message{Type: TypeStarted, Record: record, Text: clip(err.Error())}, s.prog.pidfd)
+		s.tell(&Message{Type: TypeStarted, Record: record, Text: clip(err.Error()), Stdin: s.in.told()}, s.prog.pidfd)
 		return true
 	}
 	crashpoint.Here("shim.started.written")
-	s.tell(&Message{Type: TypeStarted, Record: record}, s.prog.pidfd)
+	s.tell(&Message{Type: TypeStarted, Record: record, Stdin: s.in.told()}, s.prog.pidfd)
 	return true
 }
 
@@ -243,7 +246,7 @@ func (s *supervisor) fail(f *Failed) bool {
 
 // launch opens rings and pipes and forks the program.
 func (s *supervisor) launch() *Failed {
-	stdio, out, errs, err := openStdio(s.spec)
+	stdio, ends, err := openStdio(s.spec)
 	defer func() { closeStdio(stdio) }()
 	if err != nil {
 		return failure("exec", uint32(unix.EMFILE), err.Error())
@@ -261,7 +264,10 @@ func (s *supervisor) launch() *Failed {
 	if failed != nil {
 		return failure(failed.step, failed.errno(), failed.Error())
 	}
-	s.out, s.err = startPump(out, outRing), startPump(errs, errRing)
+	s.in = ends.in
+	s.in.start()
+	s.out = startPump(ends.out, outRing, s.spec.Backpressure, s.output)
+	s.err = startPump(ends.err, errRing, s.spec.Backpressure, s.output)
 	return nil
 }
 
@@ -298,11 +304,34 @@ func (s *supervisor) run() {
 		case <-s.again:
 			s.again = nil
 			s.carryOut()
+		case err := <-s.in.fed:
+			s.in.heard(err)
+			s.tellStdin()
+		case <-s.output:
+			s.tell(&Message{Type: TypeOutput})
+		case <-s.untold(EndedStdout, s.out):
+			s.tellEnded(EndedStdout)
+		case <-s.untold(EndedStderr, s.err):
+			s.tellEnded(EndedStderr)
 		case <-s.end.wake(s.out, s.err):
 		case <-s.end.timer:
 			s.end.timer, s.end.late = nil, true
 		}
 	}
+}
+
+// untold is ready when a stream has ended while the program runs on, and the
+// daemon was not told: then there is more to tell than its exit.
+func (s *supervisor) untold(stream uint32, p *pump) <-chan struct{} {
+	if s.end.stage != running || s.ended&stream != 0 {
+		return nil
+	}
+	return p.done
+}
+
+func (s *supervisor) tellEnded(stream uint32) {
+	s.ended |= stream
+	s.tell(&Message{Type: TypeEnded, Ended: s.ended})
 }
 
 // arm sets the alarm for what is due next. The kernel has no reason to refuse
@@ -350,6 +379,8 @@ func (s *supervisor) reap() {
 		case pid == s.prog.pid && !s.prog.reaped:
 			s.prog.reaped = true
 			s.end.programEnded(ws, ru)
+			s.out.enter(pumpSlack)
+			s.err.enter(pumpSlack)
 		default:
 			s.end.otherEnded(ws)
 		}

@@ -19,10 +19,12 @@ var (
 	someMessage  = Message{
 		Version: ProtocolVersion, Type: TypeSignal, Seq: 1 << 60, PID: 1, Errno: 3, Text: "t", Signal: 15, Target: TargetTree,
 		Cause: "cancel", Order: "lifetime", Due: 1 << 50, Phase: PhaseRunning, Record: []byte("r"), Isolation: IsolationNone,
+		Stdin: StdinOpen, Ended: EndedStderr,
 	}
 	someSpec = Spec{
 		ID: bytes.Repeat([]byte{1}, 16), Argv: []string{"sh", "-c", "", "echo"}, Path: "sh", Env: []string{"A=", "B=c"},
 		Dir: "/tmp", RingBytes: 1 << 20, Orders: Orders{LifetimeNano: 5, GraceNano: 6, OrphanNano: 7}, Isolation: IsolationPIDNS, HasStdin: true,
+		KeepStdin: true, Backpressure: true,
 		Files: []InjectedFile{{EnvKey: "POLICY", Size: 1 << 20}, {Path: "/etc/vendor/policy", Size: 0}}, Ground: Ground{Workspace: "/w", Processes: "/p"},
 	}
 	someReady   = Ready{Version: 1, Shim: someIdentity, Isolation: "pidns+mount", Boot: 8, Wall: 9, BootID: []byte{1}}

@@ -155,7 +155,7 @@ func (w *World) open(t testing.TB, shim string, config policy.Config, gate *poli
 	must(t, err)
 	w.Host, err = host.New(host.Options{
 		Live: w.Live, Hands: w.hands, Policy: rules, Workspaces: filepath.Join(w.Data, "workspaces"),
-		RedactionKey: []byte("a key of the tests"), Isolation: w.Isolation, Log: logTo(t),
+		RedactionKey: []byte("a key of the tests"), ProcessIDKey: []byte("another key"), Isolation: w.Isolation, Log: logTo(t),
 	})
 	must(t, err)
 	_, err = w.Host.Recover(t.Context())

@@ -66,6 +66,7 @@ func (d *Daemon) takeCapsules(ctx context.Context, set *capsule.Set, gate *polic
 		if err := gate.Set(c.Name, c.HostProcess); err != nil {
 			return err // judge has tried the same entries
 		}
+		gate.SetPersistent(c.Name, c.AllowPersistent)
 		d.log.Info("capsule is loaded", "capsule", c.Name, "version", c.Version, "host_process", c.HostProcess)
 	}
 	d.mu.Lock()

@@ -44,7 +44,7 @@ func (e *engine) close(ctx context.Context) error {
 }
 
 // newEngine puts the host together. Nothing is started or ended yet.
-func (d *Daemon) newEngine(live *projector.Live, key []byte) (*engine, error) {
+func (d *Daemon) newEngine(live *projector.Live, k keys) (*engine, error) {
 	pol, err := policyOf(d.cfg)
 	if err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func (d *Daemon) newEngine(live *projector.Live, key []byte) (*engine, error) {
 	d.mu.Unlock()
 	h, err := host.New(host.Options{
 		Live: live, Hands: hands, Policy: pol, Workspaces: filepath.Join(d.cfg.Data, "workspaces"),
-		RedactionKey: key, Isolation: d.cfg.Isolation, Unavailable: unavailable, Log: d.log,
+		RedactionKey: k.redaction, ProcessIDKey: k.processIDs, Isolation: d.cfg.Isolation, Unavailable: unavailable, Log: d.log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, hands.Close())

@@ -14,12 +14,28 @@ import (
 // keyBytes is the length of a key: that of the digests it keys.
 const keyBytes = 32
 
+// keys are the keys of a data directory, one a purpose.
+type keys struct {
+	redaction  []byte // of the digests of what is never stored
+	processIDs []byte // that the ids of persistent processes are derived by
+}
+
+// loadKeys loads all of them.
+func loadKeys(data string) (k keys, err error) {
+	if k.redaction, err = loadKey(data, "redaction", "the digests in the ledger cannot be compared any more"); err != nil {
+		return k, err
+	}
+	k.processIDs, err = loadKey(data, "process-ids", "capsules do not know their persistent processes any more")
+	return k, err
+}
+
 // loadKey returns the key of one purpose, keys/NAME in the data directory, and
-// makes it at the first start. The file holds it in hex.
+// makes it at the first start. The file holds it in hex. without is what is lost
+// with the key.
 //
 // A crash before the rename leaves a temporary file and no key; nothing was
 // keyed by it, and the next start makes another.
-func loadKey(data, name string) ([]byte, error) {
+func loadKey(data, name, without string) ([]byte, error) {
 	dir := filepath.Join(data, "keys")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("key %s: %w", name, err)
@@ -34,8 +50,8 @@ func loadKey(data, name string) ([]byte, error) {
 	}
 	key, err := hex.DecodeString(strings.TrimSpace(string(text)))
 	if err != nil || len(key) != keyBytes {
-		return nil, fmt.Errorf("key %s: %s does not hold %d bytes in hex; restore it from a backup (without it the digests in the ledger cannot be compared any more)",
-			name, path, keyBytes)
+		return nil, fmt.Errorf("key %s: %s does not hold %d bytes in hex; restore it from a backup (without it %s)",
+			name, path, keyBytes, without)
 	}
 	return key, nil
 }

@@ -21,7 +21,7 @@ import (
 // the next start opens, and processes that the next recovery settles; nothing
 // here acts on a process before recovery.started is durable.
 func (d *Daemon) start(ctx context.Context) error {
-	key, err := loadKey(d.cfg.Data, "redaction")
+	keys, err := loadKeys(d.cfg.Data)
 	if err != nil {
 		return err
 	}
@@ -36,7 +36,7 @@ func (d *Daemon) start(ctx context.Context) error {
 	if err := d.recordStart(ctx); err != nil {
 		return err
 	}
-	e, err := d.newEngine(d.live.Load(), key)
+	e, err := d.newEngine(d.live.Load(), keys)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,131 @@
+package host
+
+import (
+	"context"
+	"time"
+
+	"github.com/astrid-os/processledger/internal/crashpoint"
+	"github.com/astrid-os/processledger/ledger"
+	"github.com/astrid-os/processledger/ledger/event"
+	"github.com/astrid-os/processledger/projector"
+)
+
+// reachBound is how long a call waits for a process whose shim has not answered
+// since a restart: it needs milliseconds.
+const reachBound = 10 * time.Second
+
+// reach is find, and waits until something can be asked of the process: its shim
+// has told of its start, again after a restart. The errors are NoSuchProcess,
+// Cancelled, and Unknown for a shim that does not answer.
+func (h *Host) reach(ctx context.Context, c Caller, id string) (*owner, error) {
+	o, err := h.find(c, id)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-o.running:
+		return o, nil
+	default:
+	}
+	bound := time.NewTimer(reachBound)
+	defer bound.Stop()
+	select {
+	case <-o.running:
+		return o, nil
+	case <-o.gone:
+		return nil, noSuchProcess()
+	case <-ctx.Done():
+		return nil, errorf(Cancelled, "the call was cancelled")
+	case <-h.ctx.Done():
+		return nil, h.stopped()
+	case <-bound.C:
+		return nil, errorf(Unknown, "the process's shim does not answer")
+	}
+}
+
+// Attach returns a handle on a persistent process, once handle.attached is
+// durable. Dropping it leaves the process as it is; waiting by it is bounded.
+// The error is NoSuchProcess, or Cancelled.
+func (h *Host) Attach(ctx context.Context, c Caller, id string) (*Process, error) {
+	p, err := h.attach(ctx, c, id)
+	if err != nil {
+		h.told("%v", CodeOf(err))
+		return nil, err
+	}
+	h.told("handle")
+	return p, nil
+}
+
+func (h *Host) attach(ctx context.Context, c Caller, id string) (*Process, error) {
+	o, err := h.reach(ctx, c, id)
+	if err != nil {
+		return nil, err
+	}
+	scope := c.scope()
+	scope.Handle = o.id
+	_, err = h.decide(ctx, func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
+		if _, ok := tip.Handle(o.id); !ok {
+			return nil, noSuchProcess() // released since
+		}
+		return []*event.Event{{Scope: scope, Body: &event.HandleAttached{}}}, nil
+	})
+	if err != nil {
+		return nil, answer(err)
+	}
+	// A crash here leaves an attached process whose handle nobody has: it is as
+	// it was.
+	crashpoint.Here("daemon.handle.attached")
+	return &Process{o: o, attached: true}, nil
+}
+
+// ReadProcessLogs drains both output rings. All who read a process's logs share
+// them: what one has read, another does not get.
+func (h *Host) ReadProcessLogs(ctx context.Context, c Caller, id string) (Logs, error) {
+	o, err := h.reach(ctx, c, id)
+	var logs Logs
+	if err == nil {
+		if logs, err = o.readLogs(); CodeOf(err) == Closed {
+			err = noSuchProcess()
+		}
+	}
+	if err != nil {
+		h.told("%v", CodeOf(err))
+		return Logs{}, err
+	}
+	h.told("logs")
+	return logs, nil
+}
+
+// SignalProcess sends a signal to the program itself. It blocks until
+// signal.sent is durable. The errors: Closed once the process has ended,
+// InvalidInput for a signal that is none of the contract's.
+func (h *Host) SignalProcess(ctx context.Context, c Caller, id string, s Signal) error {
+	o, err := h.reach(ctx, c, id)
+	if err == nil {
+		err = o.signalProgram(ctx, c, s)
+	}
+	if err != nil {
+		h.told("%v", CodeOf(err))
+		return err
+	}
+	h.told("ok")
+	return nil
+}
+
+// WaitProcess blocks until the exit is durable, for timeout at most, and returns
+// it. It releases nothing. However long it lasts, the process is in use
+// meanwhile. The errors: WaitTimeout, Cancelled when ctx is done, Unknown when
+// the process is proven dead and its exit is not known.
+func (h *Host) WaitProcess(ctx context.Context, c Caller, id string, timeout time.Duration) (event.Exit, error) {
+	o, err := h.find(c, id)
+	var exit event.Exit
+	if err == nil {
+		exit, err = o.wait(ctx, &timeout)
+	}
+	if err != nil {
+		h.told("%v", CodeOf(err))
+		return event.Exit{}, err
+	}
+	h.told("exit")
+	return exit, nil
+}

@@ -1,0 +1,241 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/astrid-os/processledger/host/act"
+	"github.com/astrid-os/processledger/host/poll"
+	"github.com/astrid-os/processledger/ledger"
+	"github.com/astrid-os/processledger/ledger/event"
+	"github.com/astrid-os/processledger/projector"
+)
+
+// The contract's numbers of streams.
+const (
+	mostStdin = 1 << 20 // bytes a write to a standard input
+	mostChunk = 4 << 20 // bytes a read since a cursor
+)
+
+// reachable returns the child once its streams can be used; nil before its start
+// is durable, and where a process ended without leaving its output.
+func (o *owner) reachable() *act.Child {
+	select {
+	case <-o.running:
+		return o.child
+	default:
+		return nil
+	}
+}
+
+// writeStdin writes b to the program, all of it unless it fails. It blocks
+// while others write and while the program does not read; ctx ends that. The
+// errors: TooLarge; Closed if the input is closed, was never to stay open, or
+// nobody reads it; Cancelled. One that leaves a part of b written closes the
+// input, and that is recorded before it is told.
+func (o *owner) writeStdin(ctx context.Context, b []byte) (uint32, error) {
+	if len(b) > mostStdin {
+		return 0, errorf(TooLarge, "%d bytes; at most %d can be written at a time", len(b), mostStdin)
+	}
+	child := o.reachable()
+	if child == nil || o.over() {
+		return 0, errorf(Closed, "the process takes no input")
+	}
+	n, err := child.WriteStdin(ctx, b)
+	if err == nil {
+		return uint32(n), nil
+	}
+	if child.StdinBroken() {
+		o.breakStdin(child)
+	}
+	if errors.Is(err, act.ErrStdinClosed) {
+		return 0, errorf(Closed, "the standard input is closed; it took %d of %d bytes", n, len(b))
+	}
+	return 0, errorf(Cancelled, "the call was cancelled; %d of %d bytes were written", n, len(b))
+}
+
+// breakStdin records that the input is given up, and closes it. Where that
+// cannot be recorded, the input takes no more all the same; the program does not
+// see its end until somebody closes it.
+func (o *owner) breakStdin(child *act.Child) {
+	scope := o.scope
+	scope.Actor = hostActor
+	if err := o.endStdin(o.h.ctx, scope, "broken", child); err != nil {
+		o.h.log.Warn("a standard input that broke could not be closed", "handle", o.id, "error", err)
+	}
+}
+
+// closeStdin closes the input on behalf of a caller: the program sees its end
+// after all that was written, and whoever waits to write is answered Closed. It
+// blocks until it is durable and done. Of an input that is closed, or was never
+// to stay open, or of a process that has ended, nothing is left to do.
+func (o *owner) closeStdin(ctx context.Context, c Caller) error {
+	child := o.reachable()
+	if child == nil || o.over() {
+		return nil
+	}
+	scope := c.scope()
+	scope.Handle = o.id
+	return o.endStdin(ctx, scope, "guest", child)
+}
+
+// endStdin records the end of the input, and carries it out.
+//
+// A crash in between leaves an input that is recorded as closed and is open:
+// resumeStdin closes it.
+func (o *owner) endStdin(ctx context.Context, scope event.Scope, reason string, child *act.Child) error {
+	undone := child.StdinOpen() || child.StdinBroken()
+	body := &event.StdinClosed{Reason: reason, Bytes: child.StdinWritten()}
+	c, err := o.h.decide(ctx, func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
+		h, ok := tip.Handle(o.id)
+		switch {
+		case !ok || !h.Phase.Live() || !h.KeepStdinOpen:
+			return nil, nil
+		case h.StdinClosed && (!undone || h.Adopted.Seq <= h.StdinClosedSeq):
+			return nil, nil
+		}
+		return []*event.Event{{Scope: scope, Body: body}}, nil
+	})
+	if err != nil {
+		return answer(err)
+	}
+	if len(c.Receipts) == 0 {
+		return nil
+	}
+	o.h.acted("close stdin, %s", reason)
+	if err := child.CloseStdin(c.Receipts[0]); err != nil {
+		return errorf(Unknown, "the standard input is not known to be closed: %v", err)
+	}
+	return nil
+}
+
+// resumeStdin closes an input that an earlier daemon left between recorded and
+// closed, or cut inside of a write. The owner calls it once the adoption is
+// recorded.
+func (o *owner) resumeStdin(handle *projector.Handle) {
+	switch {
+	case o.child.StdinBroken():
+		o.breakStdin(o.child)
+	case handle.StdinClosed && o.child.StdinOpen():
+		scope := o.scope
+		scope.Actor = hostActor
+		if err := o.endStdin(o.h.ctx, scope, "guest", o.child); err != nil {
+			o.h.log.Warn("a standard input could not be closed", "handle", o.id, "error", err)
+		}
+	}
+}
+
+// readSince returns at most most bytes of a stream, and never more than 4 MiB,
+// from a cursor on, or from its beginning without one. It drains nothing. What
+// is overwritten is skipped and counted. The errors: NoSuchProcess for a cursor
+// that is none of this stream, Unknown for output that cannot be read.
+func (o *owner) readSince(c cursors, cursor *string, most uint32) (Chunk, error) {
+	var pos uint64
+	if cursor != nil {
+		var ok bool
+		if pos, ok = c.position(*cursor); !ok {
+			return Chunk{}, errorf(NoSuchProcess, "no such process")
+		}
+	}
+	child := o.reachable()
+	if child == nil {
+		return Chunk{}, errorf(Unknown, "the process left no output")
+	}
+	data, from, eof, err := child.ReadSince(act.Stream(c.stream), pos, int(min(most, mostChunk)))
+	switch {
+	case errors.Is(err, act.ErrPosition):
+		return Chunk{}, errorf(NoSuchProcess, "no such process")
+	case err != nil:
+		return Chunk{}, errorf(Unknown, "the output could not be read: %v", err)
+	}
+	return Chunk{Data: data, Next: c.token(from + uint64(len(data))), Dropped: from - pos, DrainedEOF: eof}, nil
+}
+
+// waitWithOutput is wait, and then takes what is left in the rings. Nobody else
+// gets a part of that: from the exit on, who waits with output comes first. Of
+// several, one gets it.
+func (o *owner) waitWithOutput(ctx context.Context, timeout *time.Duration) (*Result, error) {
+	o.drainMu.Lock()
+	o.takers++
+	o.drainMu.Unlock()
+	defer func() {
+		o.drainMu.Lock()
+		o.takers--
+		o.drainMu.Unlock()
+	}()
+	exit, err := o.wait(ctx, timeout)
+	if err != nil {
+		return nil, err
+	}
+	o.drainMu.Lock()
+	defer o.drainMu.Unlock()
+	r := &Result{Exit: exit}
+	r.Stdout, r.Stderr = o.drainLocked()
+	return r, nil
+}
+
+// drain reads what both rings hold. A program that still runs keeps the bytes
+// of an unfinished rune. After the exit there is nothing for it while somebody
+// waits with output.
+func (o *owner) drain() (stdout, stderr []byte) {
+	o.drainMu.Lock()
+	defer o.drainMu.Unlock()
+	if o.takers > 0 && o.over() {
+		return nil, nil
+	}
+	return o.drainLocked()
+}
+
+// drainLocked must be called with drainMu held.
+func (o *owner) drainLocked() (stdout, stderr []byte) {
+	if o.child == nil {
+		return nil, nil // it ended without leaving its output
+	}
+	stdout, stderr, err := o.child.DrainLogs()
+	if err != nil {
+		o.h.log.Warn("output could not be read", "handle", o.id, "error", err)
+	}
+	return stdout, stderr
+}
+
+// exitSource is ready once the outcome is durable.
+type exitSource struct{ o *owner }
+
+// Ready implements that method of poll.Source.
+func (s exitSource) Ready() bool { return s.o.over() }
+
+// Watch implements that method of poll.Source.
+func (s exitSource) Watch(wake chan<- struct{}) (stop func()) { return s.o.changed.Watch(wake) }
+
+// logsSource is ready while a drain would return something, and once the outcome
+// is durable: then whoever waits for output is to learn that there is no more.
+// It is not ready for the end of the streams alone, of which a drain cannot
+// tell: a guest that polls it would go round in circles until the exit.
+type logsSource struct {
+	o      *owner
+	output poll.Source // nil if there is none
+}
+
+// Ready implements that method of poll.Source.
+func (s logsSource) Ready() bool {
+	return s.o.over() || s.output != nil && s.o.child.HasOutput()
+}
+
+// Watch implements that method of poll.Source.
+func (s logsSource) Watch(wake chan<- struct{}) (stop func()) {
+	exit := s.o.changed.Watch(wake)
+	if s.output == nil {
+		return exit
+	}
+	output := s.output.Watch(wake)
+	return func() { exit(); output() }
+}
+
+func (o *owner) logsReady() poll.Source {
+	s := logsSource{o: o}
+	if child := o.reachable(); child != nil {
+		s.output = child.Output()
+	}
+	return s
+}
