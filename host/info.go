@@ -106,7 +106,26 @@ func (o *owner) info() (Info, bool) {
 			i.recorded(h, h.Decided.BootID == s.BootID())
 		}
 	})
+	if known {
+		o.measure(&i)
+	}
 	return i, known
+}
+
+// measure fills in what can be seen of the program and its output now.
+func (o *owner) measure(i *Info) {
+	child := o.reachable()
+	if child == nil {
+		return
+	}
+	i.Buffered, i.Dropped = child.Buffered()
+	if i.Phase != Running {
+		return
+	}
+	i.StdinOpen = i.StdinOpen && child.StdinOpen()
+	if cpu, peak, ok := child.Usage(); ok {
+		i.CPU, i.MemPeak = &cpu, &peak
+	}
 }
 
 // recorded fills in what the ledger says.

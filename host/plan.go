@@ -159,6 +159,9 @@ func (h *Host) grantable(p *plan, c Caller, r *Request, dir string) {
 		ID: p.id, Argv: append([]string{r.Cmd}, r.Args...), Path: r.Cmd, Env: environ(h.lookup, r.Env), Dir: dir,
 		RingBytes: p.ring, Orders: p.orders, Tier: p.tier, Isolation: p.mode,
 	}
+	if p.terms != nil {
+		p.spec.KeepStdin, p.spec.Overflow = p.terms.keepStdin, p.terms.overflow
+	}
 	if r.HasStdin || len(r.Stdin) > 0 {
 		p.spec.Stdin = append([]byte{}, r.Stdin...) // never nil: an empty prelude is one
 	}

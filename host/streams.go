@@ -42,6 +42,7 @@ func (o *owner) writeStdin(ctx context.Context, b []byte) (uint32, error) {
 	if child == nil || o.over() {
 		return 0, errorf(Closed, "the process takes no input")
 	}
+	defer o.use()()
 	n, err := child.WriteStdin(ctx, b)
 	if err == nil {
 		return uint32(n), nil
@@ -149,7 +150,9 @@ func (o *owner) readSince(c cursors, cursor *string, most uint32) (Chunk, error)
 	case err != nil:
 		return Chunk{}, errorf(Unknown, "the output could not be read: %v", err)
 	}
-	return Chunk{Data: data, Next: c.token(from + uint64(len(data))), Dropped: from - pos, DrainedEOF: eof}, nil
+	to := from + uint64(len(data))
+	o.readTo(c.stream, len(data), to)
+	return Chunk{Data: data, Next: c.token(to), Dropped: from - pos, DrainedEOF: eof}, nil
 }
 
 // waitWithOutput is wait, and then takes what is left in the rings. Nobody else
@@ -191,6 +194,9 @@ func (o *owner) drain() (stdout, stderr []byte) {
 func (o *owner) drainLocked() (stdout, stderr []byte) {
 	if o.child == nil {
 		return nil, nil // it ended without leaving its output
+	}
+	if o.watched(func(*watch) bool { return true }) {
+		defer o.drainedTo(o.child.Written())
 	}
 	stdout, stderr, err := o.child.DrainLogs()
 	if err != nil {
