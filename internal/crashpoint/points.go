@@ -24,6 +24,7 @@ var ledgerPoints = []Point{
 
 // shimPoints are passed by the parent of a program.
 var shimPoints = []Point{
+	{"shim.files.laid", Shim, "a directory with a free lock and no go, and no mount: nothing ran"},
 	{"shim.ready.unwritten", Shim, "a directory with a free lock and no go: nothing ran"},
 	{"shim.ready.written", Shim, "the same with ready: nothing ran"},
 	{"shim.go.unwritten", Shim, "the same, although go was sent: nothing ran"},
@@ -55,6 +56,7 @@ var hostPoints = []Point{
 	{"daemon.signal.requested", Daemon, "a signal requested by the host and not sent: its delivery is unknown"},
 	{"daemon.signal.sent", Daemon, "a signal sent and not recorded as sent: its delivery is unknown"},
 	{"daemon.signal.recorded", Daemon, "a signal recorded as sent; whoever asked was not told"},
+	{"daemon.stdin.closed", Daemon, "an input that is recorded as closed and is open: the next daemon closes it"},
 	{"daemon.timer.fired", Daemon, "a timer that fired, its TERM sent, its KILL to come"},
 	{"daemon.handle.attached", Daemon, "a persistent process with a recorded attachment whose handle nobody has"},
 	{"daemon.watch.armed", Daemon, "an armed watch whose capsule was not told"},
