@@ -127,22 +127,11 @@ func (h *Host) readSince(ctx context.Context, c Caller, id string, s Stream, cur
 	if err != nil {
 		return Chunk{}, err
 	}
-	k := cursors{key: h.ids.key, id: h.ids.hash(id), stream: s, generation: o.generation()}
-	chunk, err := o.readSince(k, cursor, most)
+	chunk, err := o.readSince(s, cursor, most)
 	if o.released.Load() {
 		return Chunk{}, noSuchProcess()
 	}
 	return chunk, err
-}
-
-// generation is what tells a process's output from that of any other.
-func (o *owner) generation() (seq uint64) {
-	o.h.live.View(func(s *projector.State) {
-		if h, ok := s.Handle(o.id); ok {
-			seq = h.Decided.Seq
-		}
-	})
-	return seq
 }
 
 // WriteProcessStdin writes b to the program as [Process.WriteStdin] does, with

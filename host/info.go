@@ -98,7 +98,7 @@ func (h *Host) status(c Caller, id string) (Info, bool) {
 
 // info is false once the handle is released, and before it is granted.
 func (o *owner) info() (Info, bool) {
-	i := Info{ID: o.kept.id, Label: o.kept.label, Idle: since(o.kept.touched.Load())}
+	i := Info{ID: o.kept.id, Label: o.kept.label, Idle: o.kept.unused()}
 	known := false
 	o.h.live.View(func(s *projector.State) {
 		if h, ok := s.Handle(o.id); ok {
@@ -110,22 +110,6 @@ func (o *owner) info() (Info, bool) {
 		o.measure(&i)
 	}
 	return i, known
-}
-
-// measure fills in what can be seen of the program and its output now.
-func (o *owner) measure(i *Info) {
-	child := o.reachable()
-	if child == nil {
-		return
-	}
-	i.Buffered, i.Dropped = child.Buffered()
-	if i.Phase != Running {
-		return
-	}
-	i.StdinOpen = i.StdinOpen && child.StdinOpen()
-	if cpu, peak, ok := child.Usage(); ok {
-		i.CPU, i.MemPeak = &cpu, &peak
-	}
 }
 
 // recorded fills in what the ledger says.

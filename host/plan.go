@@ -162,9 +162,6 @@ func (h *Host) grantable(p *plan, c Caller, r *Request, root, dir string) {
 		ID: p.id, Argv: append([]string{r.Cmd}, r.Args...), Path: r.Cmd, Env: environ(h.lookup, r.Env, r.Files), Dir: dir,
 		RingBytes: p.ring, Orders: p.orders, Tier: p.tier, Isolation: p.mode, Files: actFiles(r.Files), Workspace: root,
 	}
-	if p.terms != nil {
-		p.spec.KeepStdin, p.spec.Overflow = p.terms.keepStdin, p.terms.overflow
-	}
 	if r.HasStdin || len(r.Stdin) > 0 {
 		p.spec.Stdin = append([]byte{}, r.Stdin...) // never nil: an empty prelude is one
 	}

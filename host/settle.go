@@ -230,11 +230,6 @@ func (r *recovery) retain(o *owner) {
 		o.finish() // its end could not be recorded: the host closes
 		return
 	}
-	child, err := r.h.hands.Retained(o.id)
-	if err != nil {
-		r.h.log.Warn("the output of a process that has ended cannot be read", "handle", o.id, "error", err)
-	}
-	o.child = child
 	if !o.over() {
 		o.outcome = outcomeOf(handle)
 		close(o.running)

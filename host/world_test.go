@@ -369,11 +369,3 @@ func (w *world) start(c Caller, body string) (*Process, Request) {
 	}
 	return p, r
 }
-
-// touch makes an empty file.
-func touch(t testing.TB, path string) {
-	t.Helper()
-	if err := os.WriteFile(path, nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
