@@ -64,7 +64,7 @@ func (d *Daemon) newEngine(live *projector.Live, k keys) (*engine, error) {
 	bus := ipc.New(ipc.Options{})
 	h, err := host.New(host.Options{
 		Live: live, Hands: hands, Policy: pol, Workspaces: filepath.Join(d.cfg.Data, "workspaces"),
-		RedactionKey: k.redaction, ProcessIDKey: k.processIDs, Isolation: d.cfg.Isolation, Unavailable: unavailable, Log: d.log,
+		RedactionKey: k.redaction, ProcessIDKey: k.processIDs, Bus: bus, Isolation: d.cfg.Isolation, Unavailable: unavailable, Log: d.log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, hands.Close())
