@@ -7,15 +7,17 @@ import "github.com/astrid-os/processledger/guest/internal/mem"
 //
 //go:wasmexport astrid-hook-trigger
 func hook(action, actionLen, payload, payloadLen uint32) uint32 {
+	mem.Arrive()
 	returned, data := dispatch(string(mem.Take(action, actionLen)), mem.Take(payload, payloadLen))
-	const record = 20
-	k := mem.NewBlock(record+len(returned)+len(data), record)
+	k := mem.NewBlock(20)
 	k.Text(0, returned)
 	if data != nil {
 		k.U8(8, 1)
-		k.Text(12, string(data))
+		k.Bytes(12, data)
 	}
-	return mem.Keep(k)
+	at := mem.Keep(k)
+	mem.Leave()
+	return at
 }
 
 // post is called when the host has read what hook returned.

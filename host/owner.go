@@ -255,13 +255,13 @@ func (o *owner) forbidGo(reason string) bool {
 	return !o.went
 }
 
-// stopping takes in a stop from its event: the grace, and that what a guest
-// stops by its id is released with its exit.
+// stopping takes in a stop from its event: the grace, and that what was stopped
+// by its id or by an operator is released with its exit.
 func (o *owner) stopping(b *event.StopRequested) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.grace = b.GraceNano
-	if o.kept != nil && b.Reason == "guest" && o.release == "" {
+	if o.kept != nil && releasesWith(b.Reason) && o.release == "" {
 		o.release = "stopped"
 	}
 }

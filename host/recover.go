@@ -172,7 +172,7 @@ func (r *recovery) take(handle *projector.Handle) *owner {
 	close(o.heard) // nobody waits for it
 	if projector.Ephemeral(handle.Tier) {
 		o.release = "recovered" // its instance is gone
-	} else if stop, ok := handle.Obligation("stop"); ok && stop.Reason == "guest" {
+	} else if stop, ok := handle.Obligation("stop"); ok && releasesWith(stop.Reason) {
 		o.release = "stopped" // with its exit, as without the restart
 	}
 	r.h.mu.Lock()

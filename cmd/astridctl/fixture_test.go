@@ -44,8 +44,9 @@ type history struct {
 }
 
 // makeLedger writes the history that the tests know into dir/ledger, in
-// segments of that many events (0: the default).
-func makeLedger(dir string, segmentEvents uint64) error {
+// segments of that many events (0: the default). With server it goes on with a
+// persistent process.
+func makeLedger(dir string, segmentEvents uint64, server bool) error {
 	live, err := projector.Open(filepath.Join(dir, "ledger"), ledger.Options{
 		SegmentEvents: segmentEvents, Clock: &stepClock{}, Reserve: -1,
 	})
@@ -54,6 +55,9 @@ func makeLedger(dir string, segmentEvents uint64) error {
 	}
 	h := &history{live: live, scopes: map[byte]event.Scope{}}
 	err = h.tell()
+	if err == nil && server {
+		err = h.serverOfBob()
+	}
 	if cerr := live.Close(); err == nil {
 		err = cerr
 	}
@@ -218,9 +222,28 @@ func (h *history) cancelOfAlice() error {
 	return h.add(scope, &event.CancelFinished{Cancel: id[:]})
 }
 
+// serverOfBob is a persistent process that is attached to and watched, whose
+// input is closed, and that goes idle.
+func (h *history) serverOfBob() error {
+	b := h.scope(6, "bob", "call-5")
+	d := granted("manifest host_process: serve")
+	d.KeepStdinOpen, d.Overflow, d.ProcessIDHash, d.Label = true, event.OverflowBackpressure, textSum("id"), "web"
+	d.IdleNano, d.RetentionNano, d.Orders.OrphanNano = int64(30*time.Minute), int64(5*time.Minute), 0
+	if err := h.add(b, &event.SpawnRequested{Tier: event.TierPersistent, Command: "serve", Label: " web", KeepStdinOpen: new(true)}, d); err != nil {
+		return err
+	}
+	host, later := b, b
+	host.Actor = byHost
+	later.Instance, later.CallID = "builder-bob-2", "call-6"
+	if err := h.add(host, started(400, "/opt/serve")); err != nil {
+		return err
+	}
+	return h.add(later, &event.WatchArmed{Suffix: "web"}, &event.HandleAttached{}, &event.HandleAttached{}, &event.StdinClosed{Reason: "guest", Bytes: 300})
+}
+
 // segmentsOf reads how many events a test wants in a segment.
 func segmentsOf(args []string) (uint64, error) {
-	if len(args) < 2 {
+	if len(args) < 2 || args[1] == "server" {
 		return 0, nil
 	}
 	return strconv.ParseUint(args[1], 10, 64)

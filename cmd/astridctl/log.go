@@ -17,7 +17,7 @@ import (
 // logFlags are the flags of log.
 type logFlags struct {
 	since, until string
-	kinds        []string
+	kinds, tiers []string
 	filter       query.Filter
 	lines        int
 	reverse      bool
@@ -32,8 +32,8 @@ func newLog(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "log", Short: "Show what happened, and follow what happens", Args: noArgs,
 		Long: `Show the ledger's events, oldest first. Values of one flag are alternatives;
-different flags must all fit. --command fits every event of the processes that
-ran it.
+different flags must all fit. --command, --tier and --label fit every event of
+the processes that ran it, were asked for in it, or are called so.
 
 Outputs (-o): table; sentence, an English sentence an event; json, one event a
 line; csv, with cells that a spreadsheet would run as formulas made harmless.
@@ -60,6 +60,8 @@ func (f *logFlags) bind(cmd *cobra.Command) {
 	fl.StringArrayVar(&f.filter.Principals, "principal", nil, "events of `NAME`")
 	fl.StringArrayVar(&f.filter.Capsules, "capsule", nil, "events of the capsule `NAME`")
 	fl.StringArrayVar(&f.filter.Commands, "command", nil, "events of processes that ran `COMMAND`")
+	fl.StringArrayVar(&f.tiers, "tier", nil, "events of processes of `TIER`: sync, background or persistent")
+	fl.StringArrayVar(&f.filter.Labels, "label", nil, "events of processes with the label `TEXT`")
 	fl.StringArrayVar(&f.filter.CallIDs, "call-id", nil, "events of the call `ID`")
 	fl.StringArrayVar(&f.filter.Handles, "handle", nil, "events of the process `ID`, or of the one id that begins so")
 	fl.StringArrayVar(&f.kinds, "kind", nil, "events of `KIND`, such as spawn.decided")
@@ -116,6 +118,13 @@ func (a *app) logQuery(f *logFlags) (*control.EventsQuery, error) {
 			return nil, usagef("--kind: %v", err)
 		}
 		q.Filter.Kinds = append(q.Filter.Kinds, k)
+	}
+	for _, name := range f.tiers {
+		t, err := event.ParseTier(name)
+		if err != nil {
+			return nil, usagef("--tier: %v", err)
+		}
+		q.Filter.Tiers = append(q.Filter.Tiers, t)
 	}
 	switch err := q.Filter.Check(); {
 	case err != nil:

@@ -37,10 +37,11 @@ func (c cleaning) Run() int {
 }
 
 // TestScripts runs testdata/VERB_CASE.txt. Beside testscript's commands they
-// have the ids of the history's processes in $H1 to $H5, unique beginnings of
-// them in $SHORT1 to $SHORT5, and:
+// have the ids of the history's processes in $H1 to $H6, unique beginnings of
+// them in $SHORT1 to $SHORT6, and:
 //
-//	makeledger DIR [N]     a ledger in DIR/ledger, with N events a segment
+//	makeledger DIR [N|server]  a ledger in DIR/ledger, with N events a segment, or
+//	                       with a persistent process at its end
 //	truncate FILE N        cuts FILE off at N bytes
 //	damage FILE TEXT       changes the first byte of TEXT in FILE
 //	daemon start|stop|kill DIR  astridd on DIR/data; DIR/astridd.toml may exist
@@ -57,7 +58,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("NO_COLOR", "")
 			env.Setenv("TZ", "UTC")
 			env.Setenv("HOME", env.WorkDir)
-			for n := range byte(6) {
+			for n := range byte(7) {
 				id := fixtureHandle(n).String()
 				env.Setenv(fmt.Sprintf("H%d", n), id)
 				env.Setenv(fmt.Sprintf("SHORT%d", n), strings.ToLower(id[:12]))
@@ -86,11 +87,11 @@ func TestScripts(t *testing.T) {
 
 func cmdMakeLedger(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
-		ts.Fatalf("usage: makeledger DIR [N]")
+		ts.Fatalf("usage: makeledger DIR [N|server]")
 	}
 	n, err := segmentsOf(args)
 	ts.Check(err)
-	ts.Check(makeLedger(ts.MkAbs(args[0]), n))
+	ts.Check(makeLedger(ts.MkAbs(args[0]), n, len(args) > 1 && args[1] == "server"))
 }
 
 func cmdDamage(ts *testscript.TestScript, neg bool, args []string) {

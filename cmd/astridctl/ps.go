@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -34,12 +35,17 @@ still held. Without a daemon the table is that of the last event in the ledger.
 
 Filters (--filter KEY=VALUE, repeatable; the same key twice means either):
 id (a beginning), principal, capsule, call-id, command, label, tier, phase,
-isolation. Status, as in "status=running", is understood for phase.
+isolation, stdin (open, closed), watched (yes, no). Status, as in "status=running", is understood for phase.
 
 --format is table, json, or a Go template over one process, such as
 '{{.ID}} {{.Command}}'; its names are ID, Principal, Capsule, Instance, CallID,
 Tier, Phase, Command, Label, Cwd, Isolation, PID, Requested, Started, Ended,
-Exit, Cause, Ending, LastSeq, Unrecorded.`,
+Exit, Cause, Ending, LastSeq, Unrecorded, Attached, Watch, Stdin, Overflow,
+LifetimeNano, IdleTimeoutNano, RetentionNano, IdleNano.
+
+IDLE is how long nobody has touched a persistent process, of how long that may
+be; a daemon alone knows the former. HELD is how often a guest attached to it,
+and whether it is watched.`,
 		Example: "  astridctl ps\n  astridctl ps -a --filter principal=alice\n  astridctl ps -q --filter capsule=builder",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.ps(cmd.Context(), f) },
 	}
@@ -56,7 +62,8 @@ Exit, Cause, Ending, LastSeq, Unrecorded.`,
 // handleFields are the fields of control.Handle's JSON.
 var handleFields = []string{
 	"id", "principal", "capsule", "instance", "call_id", "tier", "phase", "command", "label", "cwd", "isolation", "pid",
-	"requested", "started", "ended", "exit", "cause", "ending", "last_seq", "unrecorded",
+	"requested", "started", "ended", "exit", "cause", "ending", "last_seq", "unrecorded", "attached", "watch", "stdin", "overflow",
+	"lifetime_ns", "idle_timeout_ns", "retention_ns", "idle_ns",
 }
 
 func (a *app) ps(ctx context.Context, f *psFlags) error {
@@ -129,25 +136,45 @@ func safeHandle(h control.Handle) control.Handle {
 	for _, s := range []*string{&h.Principal, &h.Capsule, &h.Instance, &h.CallID, &h.Command, &h.Label, &h.Cwd, &h.Cause, &h.Ending} {
 		*s = ui.Safe(*s)
 	}
+	if h.Watch != nil {
+		suffix := ui.Safe(*h.Watch)
+		h.Watch = &suffix
+	}
 	return h
 }
 
 // handleTable lays processes out; now is what ages count from.
 func (a *app) handleTable(handles []control.Handle, width int, now time.Time) *ui.Table {
-	t := ui.NewTable(a.palette(), width, "ID", "PRINCIPAL", "CAPSULE", "TIER", "STATUS", "PID", "SINCE", "ISOLATION", "COMMAND")
+	t := ui.NewTable(a.palette(), width, "ID", "PRINCIPAL", "CAPSULE", "TIER", "STATUS", "PID", "SINCE", "IDLE", "HELD", "ISOLATION", "LABEL", "COMMAND")
 	for i := range handles {
 		h := &handles[i]
-		t.Row(handleStyle(h), h.ID, h.Principal, h.Capsule, h.Tier, handleStatus(h), pidText(h.PID), handleSince(h, now), h.Isolation, handleCommand(h))
+		t.Row(handleStyle(h), h.ID, h.Principal, h.Capsule, h.Tier, handleStatus(h), pidText(h.PID), handleSince(h, now),
+			handleIdle(h), handleHeld(h), h.Isolation, cmp.Or(h.Label, "-"), h.Command)
 	}
 	return t
 }
 
-// handleCommand is the command, with the label where it says more.
-func handleCommand(h *control.Handle) string {
-	if h.Label == "" || h.Label == h.Command {
-		return h.Command
+// handleIdle is how long nobody has touched a process, of how long that may be.
+func handleIdle(h *control.Handle) string {
+	if h.IdleTimeoutNano == 0 || h.Ended != nil {
+		return "-"
 	}
-	return h.Command + " (" + h.Label + ")"
+	idle := "?"
+	if h.IdleNano != nil {
+		idle = ui.Duration(time.Duration(*h.IdleNano).Round(time.Second))
+	}
+	return idle + "/" + ui.Duration(time.Duration(h.IdleTimeoutNano))
+}
+
+// handleHeld is how often a guest attached, and whether the process is watched.
+func handleHeld(h *control.Handle) string {
+	switch {
+	case h.Attached == 0 && h.Watch == nil:
+		return "-"
+	case h.Watch == nil:
+		return fmt.Sprint(h.Attached)
+	}
+	return fmt.Sprintf("%d, watched", h.Attached)
 }
 
 // handleStatus says in a word or two how a process stands.
@@ -224,6 +251,8 @@ var psKeys = map[string]func(h *control.Handle, want string) bool{
 		return h.Phase == want || strings.HasPrefix(handleStatus(h), want)
 	},
 	"isolation": func(h *control.Handle, want string) bool { return h.Isolation == want },
+	"stdin":     func(h *control.Handle, want string) bool { return h.Stdin == want },
+	"watched":   func(h *control.Handle, want string) bool { return (h.Watch != nil) == (want == "yes") },
 }
 
 func base(command string) string { return command[strings.LastIndexByte(command, '/')+1:] }

@@ -29,7 +29,8 @@ ID is a process's id or a unique beginning of it, an event's id, or #SEQ.`,
 // storyFields are the fields of report.StoryView's JSON.
 var storyFields = []string{
 	"handle", "status", "principal", "capsule", "instance", "call_id", "tier", "command", "args", "args_cut", "decision",
-	"requested", "started", "ended", "ran_ns", "exit", "cause", "executable", "stdout", "stderr", "released", "events",
+	"requested", "started", "ended", "ran_ns", "exit", "cause", "executable", "stdout", "stderr", "released", "label", "files", "persistent",
+	"events",
 }
 
 func (a *app) show(ctx context.Context, id string, j *jsonFlag) error {

@@ -56,6 +56,13 @@ type totalsView struct {
 	Signals     uint64 `json:"signals"`
 	Cancels     uint64 `json:"cancels"`
 	Invocations uint64 `json:"invocations"`
+
+	Attached        uint64 `json:"attached"`
+	WatchesArmed    uint64 `json:"watches_armed"`
+	WatchesDisarmed uint64 `json:"watches_disarmed"`
+	StdinsClosed    uint64 `json:"stdins_closed"`
+	TimersFired     uint64 `json:"timers_fired"`
+	StopsRequested  uint64 `json:"stops_requested"`
 }
 
 type callView struct {
@@ -100,6 +107,8 @@ func stateJSON(s *projector.State) *stateView {
 			Starts: t.Starts, Stops: t.Stops, Requested: t.Requested, Granted: t.Granted, Refused: t.Refused,
 			Started: t.Started, Adopted: t.Adopted, Exited: t.Exited, Aborted: t.Aborted, Failed: t.Failed, Lost: t.Lost,
 			Released: t.Released, Signals: t.SignalsRequested, Cancels: t.Cancels, Invocations: t.Invocations,
+			Attached: t.Attached, WatchesArmed: t.WatchesArmed, WatchesDisarmed: t.WatchesDisarmed, StdinsClosed: t.StdinsClosed,
+			TimersFired: t.TimersFired, StopsRequested: t.StopsRequested,
 		},
 		Refusals: map[string]uint64{}, Handles: control.TableOf(s, true).Handles,
 		Invocations: []callView{}, Cancels: []cancelView{}, Capsules: []capsuleView{}, Policies: []policyView{},

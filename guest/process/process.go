@@ -15,7 +15,7 @@ func Spawn(r Request) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Result{Stdout: k.TakenText(4), Stderr: k.TakenText(12), Exit: liftExit(k, 20)}, nil
+	return &Result{Stdout: k.Text(4), Stderr: k.Text(12), Exit: liftExit(k, 20)}, nil
 }
 
 // SpawnBackground starts a program. Drop the handle when it is not needed any
@@ -27,7 +27,7 @@ func SpawnBackground(r Request) (*Handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Handle{index: k.GetU32(4)}, nil
+	return &Handle{index: k.U32(4)}, nil
 }
 
 // Handle stands for a program that runs in the background.
@@ -40,7 +40,7 @@ func (h *Handle) ReadLogs() (Logs, error) {
 	if err != nil {
 		return Logs{}, err
 	}
-	return Logs{Stdout: k.TakenText(4), Stderr: k.TakenText(12), Running: k.GetU8(20) != 0, Exit: liftMaybeExit(k, 24)}, nil
+	return Logs{Stdout: k.Text(4), Stderr: k.Text(12), Running: k.U8(20) != 0, Exit: liftMaybeExit(k, 24)}, nil
 }
 
 // Wait blocks until the program has ended.
@@ -67,7 +67,7 @@ func (h *Handle) Kill() (Killed, error) {
 	if err != nil {
 		return Killed{}, err
 	}
-	return Killed{Killed: k.GetU8(4) != 0, Exit: liftMaybeExit(k, 8), Stdout: k.TakenText(28), Stderr: k.TakenText(36)}, nil
+	return Killed{Killed: k.U8(4) != 0, Exit: liftMaybeExit(k, 8), Stdout: k.Text(28), Stderr: k.Text(36)}, nil
 }
 
 // OSPid returns the program's pid on the host.
@@ -76,7 +76,7 @@ func (h *Handle) OSPid() (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	return k.GetU32(4), nil
+	return k.U32(4), nil
 }
 
 // Signal sends a signal to the program.
@@ -88,25 +88,25 @@ func (h *Handle) Signal(s Signal) error {
 // Drop gives the handle back: the program is killed if it still runs. The
 // handle must not be used again; a second Drop does nothing.
 func (h *Handle) Drop() {
-	if h.index != 0 {
-		enter(func() { rawDrop(h.index) })
+	if mem.Inside && h.index != 0 {
+		mem.Enter(func() { rawDrop(h.index) })
 		h.index = 0
 	}
 }
 
 // call calls a host function that returns a result of size bytes, and turns its
 // error code into an error.
-func call(size int, raw func(ret uint32)) (*mem.Block, error) {
-	k := mem.NewBlock(size, size)
-	if !enter(func() { raw(k.Address()) }) {
+func call(size int, raw func(ret uint32)) (mem.View, error) {
+	k := mem.Call(size, raw)
+	if k == nil {
 		return nil, ErrOutside
 	}
-	if k.GetU8(0) == 0 {
+	if k.U8(0) == 0 {
 		return k, nil
 	}
-	e := &Error{Code: Code(k.GetU8(4))}
+	e := &Error{Code: Code(k.U8(4))}
 	if e.Code == Unknown {
-		e.Detail = k.TakenText(8)
+		e.Detail = k.Text(8)
 	}
 	return nil, e
 }

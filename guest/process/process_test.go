@@ -16,7 +16,7 @@ func ExampleSpawn() {
 	default:
 		fmt.Print(res.Stdout)
 	}
-	// Output: process: not running in a capsule
+	// Output: guest: not running in a capsule
 }
 
 // TestRequestLayout holds the offsets by which the host reads a request; that
@@ -24,29 +24,18 @@ func ExampleSpawn() {
 func TestRequestLayout(t *testing.T) {
 	r := Request{Cmd: "git", Args: []string{"log", "-1"}, Stdin: []byte{}, Env: []Var{{"K", "V"}}, Dir: "sub",
 		Limits: &Limits{MemoryBytes: 1 << 33, Processes: 9}}
-	k := r.lower()
-	text := func(at uint32) string {
-		p, n := k.GetU32(at), k.GetU32(at+4)
-		b := make([]byte, n)
-		for i := range b {
-			b[i] = k.GetU8(p + uint32(i))
-		}
-		return string(b)
-	}
-	args, env := k.GetU32(8), k.GetU32(28)
-	if text(0) != "git" || k.GetU32(12) != 2 || text(args+8) != "-1" || k.GetU32(32) != 1 || text(env) != "K" || text(env+8) != "V" {
+	k := r.lower().View()
+	args, env := k.List(8, 8), k.List(28, 16)
+	if k.Text(0) != "git" || len(args) != 2 || args[1].Text(0) != "-1" || len(env) != 1 || env[0].Text(0) != "K" || env[0].Text(8) != "V" {
 		t.Error("command, arguments or environment")
 	}
-	if args%4 != 0 || env%4 != 0 {
-		t.Errorf("lists at %d and %d", args, env)
-	}
-	if k.GetU8(16) != 1 || k.GetU32(24) != 0 || k.GetU8(36) != 1 || text(40) != "sub" {
+	if k.U8(16) != 1 || k.U32(24) != 0 || k.U8(36) != 1 || k.Text(40) != "sub" {
 		t.Error("stdin or directory")
 	}
-	if k.GetU8(48) != 1 || k.GetU8(56) != 1 || k.GetU32(68) != 2 || k.GetU8(72) != 0 || k.GetU8(88) != 1 || k.GetU32(92) != 9 {
+	if k.U8(48) != 1 || k.U8(56) != 1 || k.U32(68) != 2 || k.U8(72) != 0 || k.U8(88) != 1 || k.U32(92) != 9 {
 		t.Error("limits")
 	}
-	if none := (Request{Cmd: "x"}).lower(); none.GetU8(16) != 0 || none.GetU8(36) != 0 || none.GetU8(48) != 0 {
+	if none := (Request{Cmd: "x"}).lower().View(); none.U8(16) != 0 || none.U8(36) != 0 || none.U8(48) != 0 {
 		t.Error("what was not asked for is there")
 	}
 }

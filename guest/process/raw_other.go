@@ -4,8 +4,6 @@ package process
 
 // Outside of a capsule there is no host to call.
 
-func enter(func()) bool { return false }
-
 func rawSpawn(_, _ uint32)                    {}
 func rawSpawnBackground(_, _ uint32)          {}
 func rawReadLogs(_, _ uint32)                 {}

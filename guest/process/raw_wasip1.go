@@ -1,20 +1,5 @@
 package process
 
-import "sync"
-
-// leaving is held during a call of the host. While the host answers it calls
-// cabi_realloc in here, and the runtime may let other goroutines run then: one
-// that called the host as well would call it out of cabi_realloc, which traps.
-var leaving sync.Mutex
-
-// enter calls the host.
-func enter(raw func()) bool {
-	leaving.Lock()
-	defer leaving.Unlock()
-	raw()
-	return true
-}
-
 //go:wasmimport astrid:process/host@1.0.0 spawn
 func rawSpawn(req, ret uint32)
 

@@ -1,8 +1,9 @@
 package process
 
 import (
-	"errors"
 	"fmt"
+
+	"github.com/astrid-os/processledger/guest/internal/mem"
 )
 
 // Request says what to run.
@@ -157,4 +158,4 @@ var (
 )
 
 // ErrOutside is returned by everything that is not built as a capsule.
-var ErrOutside = errors.New("process: not running in a capsule")
+var ErrOutside = mem.ErrOutside

@@ -34,6 +34,9 @@ var (
 	// Prepare starts another one.
 	ErrLauncher = errors.New("the launcher of shims died")
 
+	// ErrFiles: a file cannot be laid where it was asked for.
+	ErrFiles = errors.New("a file cannot be laid there")
+
 	// ErrShim: the shim did not become ready.
 	ErrShim = errors.New("the shim did not become ready")
 )

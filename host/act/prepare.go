@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -32,6 +33,12 @@ type Spec struct {
 	Orders    event.Orders   // what the shim carries out alone
 	Tier      event.Tier     // for logs only
 	Isolation string         // IsolationPIDNS or IsolationNone; empty: Options.Isolation
+
+	// Files are laid before the program, which can read them and do nothing
+	// else with them; Workspace is the directory that programs of the same
+	// capsule can change. Only in IsolationPIDNS.
+	Files     []File
+	Workspace string
 }
 
 // readyBound is how long a shim may take to become ready: it needs milliseconds,
@@ -42,7 +49,8 @@ const readyBound = 30 * time.Second
 // returns when the shim waits for "go". Nothing runs: it is no act, and may
 // overlap the commit of the decision. On error it leaves nothing behind.
 //
-// The errors are ErrNoSpace, ErrIsolation, ErrLauncher, ErrShim, or ctx's.
+// The errors are ErrNoSpace, ErrIsolation, ErrLauncher, ErrShim, ErrFiles, or
+// ctx's.
 func (h *Hands) Prepare(ctx context.Context, s Spec) (*Child, error) {
 	s.Isolation = h.isolation(s.Isolation)
 	ctx, cancel := context.WithTimeout(ctx, readyBound)
@@ -80,7 +88,7 @@ func (c *Child) build(ctx context.Context, s Spec) error {
 		return err
 	}
 	c.conn = conn
-	passed, err := memfds(s)
+	passed, err := memfds(s, shim.EncodeSpec(s.wire(c.h.ground(s.Workspace))))
 	if err == nil {
 		var pidfd int
 		_, pidfd, err = c.h.launch.shim(ctx, s.Isolation, append([]int{lock, c.dirfd, remote}, passed...))
@@ -98,7 +106,7 @@ func (c *Child) build(ctx context.Context, s Spec) error {
 	if err := c.allocate(s); err != nil {
 		return noSpace(err)
 	}
-	return c.awaitReady(ctx)
+	return c.awaitReady(ctx, len(s.Files) > 0)
 }
 
 func (c *Child) makeDirectory() error {
@@ -154,35 +162,42 @@ func takeLock(dirfd int) (int, error) {
 	return fd, nil
 }
 
-// memfds puts spec and standard input where only the shim finds them.
-func memfds(s Spec) (fds []int, err error) {
-	spec, err := memfd("spec", shim.EncodeSpec(s.wire()))
-	if err != nil {
-		return nil, err
+// memfds puts spec, standard input and files where only the shim finds them.
+func memfds(s Spec, wire []byte) (fds []int, err error) {
+	var stdin [][]byte
+	if s.Stdin != nil {
+		stdin = [][]byte{s.Stdin}
 	}
-	fds = []int{spec}
-	if s.Stdin == nil {
-		return fds, nil
+	for _, m := range []struct {
+		name    string
+		content [][]byte
+	}{{"spec", [][]byte{wire}}, {"stdin", stdin}, {"files", contents(s.Files)}} {
+		if m.content == nil {
+			continue
+		}
+		fd, err := memfd(m.name, m.content...)
+		if err != nil {
+			return fds, err
+		}
+		fds = append(fds, fd)
 	}
-	in, err := memfd("stdin", s.Stdin)
-	if err != nil {
-		return fds, err
-	}
-	return append(fds, in), nil
+	return fds, nil
 }
 
-func (s Spec) wire() *shim.Spec {
+func (s Spec) wire(g shim.Ground) *shim.Spec {
 	return &shim.Spec{
 		ID: s.ID[:], Argv: s.Argv, Path: s.Path, Env: s.Env, Dir: s.Dir, RingBytes: s.RingBytes,
 		Orders:    shim.Orders{LifetimeNano: s.Orders.LifetimeNano, GraceNano: s.Orders.GraceNano, OrphanNano: s.Orders.OrphanNano},
 		Isolation: s.Isolation, HasStdin: s.Stdin != nil, KeepStdin: s.KeepStdin, Backpressure: s.pressure(),
+		Files: wireFiles(s.Files), Ground: g,
 	}
 }
 
 func (s Spec) pressure() bool { return s.Overflow == event.OverflowBackpressure }
 
-// memfd returns an anonymous file with content that nobody can change any more.
-func memfd(name string, content []byte) (int, error) {
+// memfd returns an anonymous file with the parts of its content one after
+// another, which nobody can change any more.
+func memfd(name string, parts ...[]byte) (int, error) {
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_NOEXEC_SEAL)
 	if err == unix.EINVAL { // before Linux 6.3
 		fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
@@ -190,13 +205,16 @@ func memfd(name string, content []byte) (int, error) {
 	if err != nil {
 		return -1, os.NewSyscallError("memfd_create", err)
 	}
-	for off := 0; off < len(content); {
-		n, err := unix.Pwrite(fd, content[off:], int64(off))
-		if err != nil {
-			unix.Close(fd)
-			return -1, os.NewSyscallError("write memfd", err)
+	at := int64(0) // by position: whoever reads it begins at the start
+	for _, part := range parts {
+		for len(part) > 0 {
+			n, err := unix.Pwrite(fd, part, at)
+			if err != nil {
+				unix.Close(fd)
+				return -1, os.NewSyscallError("write memfd", err)
+			}
+			part, at = part[n:], at+int64(n)
 		}
-		off += n
 	}
 	const seals = unix.F_SEAL_WRITE | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
@@ -206,8 +224,9 @@ func memfd(name string, content []byte) (int, error) {
 	return fd, nil
 }
 
-// awaitReady waits for the shim's first message.
-func (c *Child) awaitReady(ctx context.Context) error {
+// awaitReady waits for the shim's first message. A shim that does not say that
+// it laid the files that it was to lay is one that does not know of them.
+func (c *Child) awaitReady(ctx context.Context, files bool) error {
 	m, fds, err := c.recv(ctx)
 	shim.CloseAll(fds)
 	if err != nil {
@@ -220,11 +239,17 @@ func (c *Child) awaitReady(ctx context.Context) error {
 			return fmt.Errorf("%w: %w", ErrShim, err)
 		}
 		c.isolation, c.shimID = r.Isolation, identity(r.Shim)
+		if files && !strings.HasSuffix(r.Isolation, shim.FilesApplied) {
+			return fmt.Errorf("%w: it is of a build that lays no files", ErrShim)
+		}
 		return nil
 	case shim.TypeFailed:
 		f, err := shim.DecodeFailed(m.Record)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrShim, err)
+		}
+		if f.Step == shim.StepFiles {
+			return fmt.Errorf("%w: %s", ErrFiles, f.Detail)
 		}
 		return fmt.Errorf("%w: %s: %s", ErrShim, f.Step, f.Detail)
 	}

@@ -18,7 +18,7 @@ import (
 var ErrWouldBlock = errors.New("peer does not read its messages")
 
 // maxRights is room for the control message of the most descriptors that a
-// message carries: five, in TypeLaunch, take 40 bytes.
+// message carries: six, in TypeLaunch, take 40 bytes.
 const maxRights = 64
 
 // messageBuffers are shared, so that a thousand idle connections hold none.

@@ -7,6 +7,8 @@ import (
 	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/astrid-os/processledger/internal/crashpoint"
 )
 
 // jail is the one OS thread on which everything happens that belongs to a
@@ -35,22 +37,28 @@ func (j *jail) do(f func()) {
 
 // set locks the thread in and returns what was applied, in the words of
 // Started.Isolation. An error means that a layer that was asked for is missing.
-func (j *jail) set(isolation string, umask int) (applied string, err error) {
-	j.do(func() { applied, err = confine(isolation, umask) })
+func (j *jail) set(s *Spec, umask int) (applied string, err error) {
+	j.do(func() { applied, err = confine(s, umask) })
 	return applied, err
 }
 
-func confine(isolation string, umask int) (string, error) {
+func confine(s *Spec, umask int) (string, error) {
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return "", os.NewSyscallError("unshare fs", err)
 	}
 	unix.Umask(umask)
 	applied := IsolationNone
-	if isolation == IsolationPIDNS {
+	if s.Isolation == IsolationPIDNS {
 		if os.Getpid() != 1 {
 			return "", os.NewSyscallError("pid namespace", unix.EPERM)
 		}
 		applied = namespaceName(freshProc())
+	}
+	if len(s.Files) > 0 {
+		if err := layFiles(s); err != nil {
+			return "", err
+		}
+		applied += FilesApplied
 	}
 	if err := dropCapabilities(); err != nil {
 		return "", err
@@ -58,15 +66,50 @@ func confine(isolation string, umask int) (string, error) {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return "", os.NewSyscallError("no_new_privs", err)
 	}
+	if len(s.Files) > 0 {
+		if err := lockMounts(); err != nil {
+			return "", err
+		}
+	}
 	var none unix.Sigset_t
 	return applied, os.NewSyscallError("sigmask", unix.PthreadSigmask(unix.SIG_SETMASK, &none, nil))
+}
+
+// FilesApplied in Started.Isolation says that injected files are there, and that
+// the program can mount nothing.
+const FilesApplied = "+files"
+
+// layFiles lays the injected files and tells the program where they are. In the
+// weaker mode the program shares the machine's mounts: there is no place that
+// only it would see.
+func layFiles(s *Spec) error {
+	if s.Isolation != IsolationPIDNS {
+		return &FileError{Path: FilesDir, Reason: "without a namespace no file can be laid for one program alone"}
+	}
+	if err := enclose(); err != nil {
+		return err
+	}
+	blob := s.filesFD()
+	defer unix.Close(blob)
+	if err := inject(s.Files, s.Ground, blob); err != nil {
+		return err
+	}
+	for _, f := range s.Files {
+		if f.EnvKey != "" {
+			s.Env = append(s.Env, f.EnvKey+"="+join(FilesDir, f.EnvKey))
+		}
+	}
+	// A crash here ends the namespace with all that is mounted in it, and
+	// leaves a directory without `go`: nothing ran.
+	crashpoint.Here("shim.files.laid")
+	return nil
 }
 
 // freshProc shows the program the processes of its own namespace only. The
 // kernel refuses it where parts of /proc are covered, as in many containers;
 // then the program sees the machine's, and the isolation reported says so.
 func freshProc() bool {
-	if unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, "") != nil {
+	if enclose() != nil {
 		return false
 	}
 	return unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "") == nil

@@ -20,7 +20,8 @@ const (
 	shimDir   = 4
 	shimConn  = 5
 	shimSpec  = 6
-	shimStdin = 7 // only with Spec.HasStdin
+	shimStdin = 7 // only with Spec.HasStdin; after it, only with Spec.Files, their contents
+	shimLast  = 8
 )
 
 // Arguments of astrid-shim.
@@ -53,7 +54,7 @@ func inherited() bool {
 	if unix.CloseRange(launcherConn, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) == nil {
 		return true
 	}
-	for fd := launcherConn; fd <= shimStdin; fd++ { // before Linux 5.11
+	for fd := launcherConn; fd <= shimLast; fd++ { // before Linux 5.11
 		unix.CloseOnExec(fd)
 	}
 	return true

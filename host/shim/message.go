@@ -12,7 +12,7 @@ type Type uint32
 
 // From the daemon to the launcher and back.
 const (
-	TypeLaunch   Type = 1 // clone a shim; descriptors: lock, directory, connection, spec, [stdin]
+	TypeLaunch   Type = 1 // clone a shim; descriptors: lock, directory, connection, spec, [stdin], [contents of files]
 	TypeLaunched Type = 2 // descriptor: pidfd of the shim; PID
 	TypeRefused  Type = 3 // no shim was made; Errno, Text
 )

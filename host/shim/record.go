@@ -51,9 +51,12 @@ type Started struct {
 	BootID      []byte // 16 bytes
 }
 
+// StepFiles is Failed.Step where a file cannot be laid where it was asked for.
+const StepFiles = "files"
+
 // Failed is the record `failed`: the program was not executed.
 type Failed struct {
-	Step   string // "spec", "jail", "record", "chdir", "resolve", "exec"
+	Step   string // "spec", "files", "jail", "record", "chdir", "resolve", "exec"
 	Errno  uint32
 	Detail string
 	Boot   int64

@@ -48,6 +48,19 @@ type Spec struct {
 	// Backpressure has the program wait where its output is not drained; else
 	// the oldest output is dropped.
 	Backpressure bool
+
+	// Files are laid before the program; their contents stand in the last
+	// descriptor. Ground says where they may be laid.
+	Files  []InjectedFile
+	Ground Ground
+}
+
+// filesFD is the descriptor of the injected files' contents.
+func (s *Spec) filesFD() int {
+	if s.HasStdin {
+		return shimStdin + 1
+	}
+	return shimStdin
 }
 
 var errSpec = errors.New("malformed spawn spec")
@@ -67,6 +80,9 @@ const (
 	specStdin     = protowire.Number(12)
 	specKeep      = protowire.Number(13)
 	specPressure  = protowire.Number(14)
+	specFile      = protowire.Number(15)
+	specWorkspace = protowire.Number(16)
+	specProcesses = protowire.Number(17)
 )
 
 // EncodeSpec returns the wire form of s.
@@ -88,7 +104,14 @@ func EncodeSpec(s *Spec) []byte {
 	b = appendText(b, specIsolation, s.Isolation)
 	b = appendBool(b, specStdin, s.HasStdin)
 	b = appendBool(b, specKeep, s.KeepStdin)
-	return appendBool(b, specPressure, s.Backpressure)
+	b = appendBool(b, specPressure, s.Backpressure)
+	for _, f := range s.Files {
+		m := appendText(nil, 1, f.EnvKey)
+		m = appendText(m, 2, f.Path)
+		b = appendMessage(b, specFile, appendNum(m, 3, f.Size))
+	}
+	b = appendText(b, specWorkspace, s.Ground.Workspace)
+	return appendText(b, specProcesses, s.Ground.Processes)
 }
 
 // DecodeSpec reads what EncodeSpec wrote. A spec without a command or with an
@@ -136,6 +159,29 @@ func (s *Spec) set(n protowire.Number, v value) error {
 		s.KeepStdin = v.num != 0
 	case specPressure:
 		s.Backpressure = v.num != 0
+	case specFile:
+		f, err := decodeInjectedFile(v.b)
+		s.Files = append(s.Files, f)
+		return err
+	case specWorkspace:
+		s.Ground.Workspace = v.text()
+	case specProcesses:
+		s.Ground.Processes = v.text()
 	}
 	return nil
+}
+
+func decodeInjectedFile(b []byte) (f InjectedFile, err error) {
+	err = eachField(b, func(n protowire.Number, v value) error {
+		switch n {
+		case 1:
+			f.EnvKey = v.text()
+		case 2:
+			f.Path = v.text()
+		case 3:
+			f.Size = v.num
+		}
+		return nil
+	})
+	return f, err
 }

@@ -96,6 +96,10 @@ func (s *supervisor) prepare() *Failed {
 	}
 	s.spec, s.orders = spec, orders{Orders: spec.Orders}
 	if err := s.confine(); err != nil {
+		var file *FileError
+		if errors.As(err, &file) {
+			return failure(StepFiles, uint32(unix.EINVAL), err.Error())
+		}
 		return failure("jail", uint32(unix.EPERM), err.Error())
 	}
 	if err := s.listen(); err != nil {
@@ -146,7 +150,7 @@ func (s *supervisor) confine() error {
 	s.bootID = boot[:]
 	umask := unix.Umask(0o077)
 	s.jail = newJail()
-	if s.isolated, err = s.jail.set(s.spec.Isolation, umask); err != nil {
+	if s.isolated, err = s.jail.set(s.spec, umask); err != nil {
 		return err
 	}
 	if s.spec.Isolation == IsolationPIDNS {

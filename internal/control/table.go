@@ -23,13 +23,28 @@ func TableOf(s *projector.State, all bool) *Ps {
 
 // HandleOf returns what the table says of one handle.
 func HandleOf(h *projector.Handle) Handle {
-	return Handle{
+	out := Handle{
 		ID: h.ID.String(), Principal: h.Principal, Capsule: h.Capsule, Instance: h.Instance, CallID: h.CallID,
 		Tier: h.Tier.String(), Phase: h.Phase.String(), Command: h.Command, Label: h.Label, Cwd: h.Cwd,
 		Isolation: h.Isolation, PID: h.Program.PID,
 		Requested: timeOf(h.Requested), Started: timeOf(h.Started), Ended: timeOf(h.Ended),
 		Exit: exitOf(h.Exit), Cause: h.Cause, Ending: ending(h), LastSeq: h.LastSeq,
+		Attached: h.Attached, LifetimeNano: h.Orders.LifetimeNano, IdleTimeoutNano: h.IdleNano, RetentionNano: h.RetentionNano,
 	}
+	if h.Watch != nil {
+		suffix := h.Watch.Suffix
+		out.Watch = &suffix
+	}
+	if h.Overflow != 0 {
+		out.Overflow = h.Overflow.String()
+	}
+	switch {
+	case h.StdinClosed:
+		out.Stdin = "closed"
+	case h.KeepStdinOpen:
+		out.Stdin = "open"
+	}
+	return out
 }
 
 // timeOf is nil for what has not happened.

@@ -140,6 +140,28 @@ type Handle struct {
 	Ending    string     `json:"ending,omitempty"` // why it is being ended: "cancel", "stop", …; empty if it is not
 	LastSeq   uint64     `json:"last_seq"`
 
+	// Attached is how often a guest has attached to it, Watch the suffix under
+	// which it is watched ("" for its id), nil if it is not.
+	Attached uint32  `json:"attached,omitempty"`
+	Watch    *string `json:"watch,omitempty"`
+
+	// Stdin is "open" or "closed" for a process whose input was to stay open,
+	// empty for others.
+	Stdin string `json:"stdin,omitempty"`
+
+	// Overflow is what happens when a ring is full, empty for the default.
+	Overflow string `json:"overflow,omitempty"`
+
+	// The granted times, ns, 0 where there is none: how long it may run, how
+	// long it may go untouched, how long it is kept after its end.
+	LifetimeNano    int64 `json:"lifetime_ns,omitempty"`
+	IdleTimeoutNano int64 `json:"idle_timeout_ns,omitempty"`
+	RetentionNano   int64 `json:"retention_ns,omitempty"`
+
+	// IdleNano is how long nobody has touched it, ns; nil where it is not
+	// known: not from files, and not of a process that is not persistent.
+	IdleNano *int64 `json:"idle_ns,omitempty"`
+
 	// Unrecorded is true while the process has ended and the ledger cannot
 	// commit the exit yet.
 	Unrecorded bool `json:"unrecorded,omitempty"`

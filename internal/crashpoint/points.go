@@ -24,6 +24,7 @@ var ledgerPoints = []Point{
 
 // shimPoints are passed by the parent of a program.
 var shimPoints = []Point{
+	{"shim.files.laid", Shim, "a directory with a free lock and no go, and no mount: nothing ran"},
 	{"shim.ready.unwritten", Shim, "a directory with a free lock and no go: nothing ran"},
 	{"shim.ready.written", Shim, "the same with ready: nothing ran"},
 	{"shim.go.unwritten", Shim, "the same, although go was sent: nothing ran"},

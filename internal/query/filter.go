@@ -30,6 +30,12 @@ type Filter struct {
 	// by the whole command or by its last path element.
 	Commands []string
 
+	// Tiers and Labels fit every event of a process that was asked for in one
+	// of the tiers, or that has one of the labels: as granted, else as asked
+	// for. The request itself has only the label asked for.
+	Tiers  []event.Tier
+	Labels []string
+
 	// Handles are ULIDs or prefixes of them, in either case of letters.
 	Handles []string
 
@@ -99,6 +105,40 @@ func (f *Filter) scoped(e *event.Event) bool {
 }
 
 func oneOf(want []string, have string) bool { return len(want) == 0 || slices.Contains(want, have) }
+
+// ofProcess tells whether the filter asks what an event of the process alone
+// does not tell.
+func (f *Filter) ofProcess() bool { return len(f.Commands)+len(f.Tiers)+len(f.Labels) > 0 }
+
+// process is what such a filter asks of.
+type process struct {
+	command string
+	tier    event.Tier
+	label   string // as asked for
+	granted string // label as granted, if it was
+}
+
+// take notes what e tells of it.
+func (p *process) take(e *event.Event) {
+	switch b := e.Body.(type) {
+	case *event.SpawnRequested:
+		p.command, p.tier, p.label = b.Command, b.Tier, b.Label
+	case *event.SpawnDecided:
+		p.granted = b.Label
+	}
+}
+
+// processFits tells whether an event of kind k of the process is meant. In a
+// stream that runs forward nobody knows at the request what will be granted, so
+// it is not asked there, in either direction.
+func (f *Filter) processFits(p *process, k event.Kind) bool {
+	label := p.label
+	if k != event.KindSpawnRequested && p.granted != "" {
+		label = p.granted
+	}
+	return (len(f.Commands) == 0 || f.commandFits(p.command)) && oneOf(f.Labels, label) &&
+		(len(f.Tiers) == 0 || slices.Contains(f.Tiers, p.tier))
+}
 
 // commandFits tells whether a request for command is meant.
 func (f *Filter) commandFits(command string) bool {

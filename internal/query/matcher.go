@@ -33,19 +33,20 @@ type Matcher struct {
 	f        Filter
 	get      Getter
 	text     *regexp.Regexp
-	commands map[ulid.ULID]bool   // by handle: its command fits
-	prefixes map[string]ulid.ULID // what each prefix turned out to mean
+	seen     map[ulid.ULID]*process // by handle: what is asked of its process
+	prefixes map[string]ulid.ULID   // what each prefix turned out to mean
 }
 
 // NewMatcher checks the filter and returns a matcher for one stream. get, if
 // not nil, finds the request of a handle whose request is not part of the
 // stream (it began earlier, or the stream runs backwards); without it a
-// command fits only events that follow their request in the stream.
+// command, tier or label fits only events that follow their request in the
+// stream.
 func NewMatcher(f Filter, get Getter) (*Matcher, error) {
 	if err := f.Check(); err != nil {
 		return nil, err
 	}
-	m := &Matcher{f: f, get: get, commands: map[ulid.ULID]bool{}, prefixes: map[string]ulid.ULID{}}
+	m := &Matcher{f: f, get: get, seen: map[ulid.ULID]*process{}, prefixes: map[string]ulid.ULID{}}
 	if f.Text != "" {
 		m.text = regexp.MustCompile(f.Text)
 	}
@@ -60,7 +61,7 @@ func NewMatcher(f Filter, get Getter) (*Matcher, error) {
 // Match tells whether e is meant. The cheap tests come first. An error is an
 // [AmbiguousError], the getter's, or that of making e's JSON.
 func (m *Matcher) Match(ctx context.Context, e *event.Event) (bool, error) {
-	fits, err := m.command(ctx, e)
+	fits, err := m.process(ctx, e)
 	if err != nil || !fits {
 		return false, err
 	}
@@ -103,43 +104,50 @@ func (m *Matcher) handle(h ulid.ULID) (bool, error) {
 	return false, nil
 }
 
-// command tells whether e belongs to a process whose command is meant. It is
-// asked of every event, because a request outside the other bounds still names
-// the command of later events.
-func (m *Matcher) command(ctx context.Context, e *event.Event) (bool, error) {
-	if len(m.f.Commands) == 0 {
+// process tells whether e belongs to a process that is meant. It is asked of
+// every event, because a request outside the other bounds still names the
+// command of later events.
+func (m *Matcher) process(ctx context.Context, e *event.Event) (bool, error) {
+	if !m.f.ofProcess() {
 		return true, nil
 	}
 	if e.Handle.IsZero() {
 		return false, nil
 	}
-	if r, ok := e.Body.(*event.SpawnRequested); ok {
-		m.commands[e.Handle] = m.f.commandFits(r.Command)
+	p := m.seen[e.Handle]
+	if p == nil {
+		p = new(process)
+		if _, is := e.Body.(*event.SpawnRequested); !is {
+			if m.get == nil {
+				return false, nil
+			}
+			if err := m.lookUp(ctx, e, p); err != nil {
+				return false, err
+			}
+		}
+		m.seen[e.Handle] = p
 	}
-	fits, known := m.commands[e.Handle]
-	if known || m.get == nil {
-		return fits, nil
-	}
-	return m.lookUp(ctx, e)
+	p.take(e)
+	return m.f.processFits(p, e.Kind()), nil
 }
 
-// lookUp follows the back-pointers of e's handle to its request and remembers
-// whether the command fits. The chain of one handle is short.
-func (m *Matcher) lookUp(ctx context.Context, e *event.Event) (bool, error) {
+// lookUp follows the back-pointers of e's handle to its request and notes what
+// they tell of the process: nothing if the request was dropped with an old
+// segment, or e is of an orphan. The chain of one handle is short.
+func (m *Matcher) lookUp(ctx context.Context, e *event.Event, p *process) error {
+	p.take(e)
 	for at := e; at.Prev != 0; {
-		p, err := m.get(ctx, at.Prev)
+		prev, err := m.get(ctx, at.Prev)
 		if err != nil {
-			return false, fmt.Errorf("the request of handle %s: %w", e.Handle, err)
+			return fmt.Errorf("the request of handle %s: %w", e.Handle, err)
 		}
-		if r, ok := p.Body.(*event.SpawnRequested); ok {
-			fits := m.f.commandFits(r.Command)
-			m.commands[e.Handle] = fits
-			return fits, nil
+		p.take(prev)
+		if _, is := prev.Body.(*event.SpawnRequested); is {
+			return nil
 		}
-		at = p
+		at = prev
 	}
-	m.commands[e.Handle] = false // dropped with an old segment, or an orphan
-	return false, nil
+	return nil
 }
 
 func (m *Matcher) textFits(e *event.Event) (bool, error) {

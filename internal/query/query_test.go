@@ -33,9 +33,9 @@ func ledger() []*event.Event {
 		{Scope: event.Scope{}, Body: &event.DaemonStarted{Version: "v1"}},
 		{Scope: on(alice, gitID), Body: &event.SpawnRequested{Command: "/usr/bin/git"}},
 		{Scope: on(alice, gitID), Body: &event.SpawnDecided{Outcome: event.OutcomeGranted}},
-		{Scope: on(alice, makeID), Body: &event.SpawnRequested{Command: "make"}},
-		{Scope: on(alice, makeID), Body: &event.SpawnDecided{Outcome: event.OutcomeGranted}},
-		{Scope: on(bob, shID), Body: &event.SpawnRequested{Command: "sh"}},
+		{Scope: on(alice, makeID), Body: &event.SpawnRequested{Command: "make", Tier: event.TierPersistent, Label: "asked"}},
+		{Scope: on(alice, makeID), Body: &event.SpawnDecided{Outcome: event.OutcomeGranted, Label: "granted"}},
+		{Scope: on(bob, shID), Body: &event.SpawnRequested{Command: "sh", Tier: event.TierSync, Label: "shell"}},
 		{Scope: on(bob, shID), Body: &event.SpawnDecided{Outcome: event.OutcomeRefused, Code: "quota"}},
 		{Scope: on(alice, gitID), Body: &event.ProcessExited{Exit: event.Exit{Code: &zero}}},
 		{Scope: on(alice, makeID), Body: &event.ProcessExited{Exit: event.Exit{Signal: &kill}}},
@@ -73,6 +73,12 @@ var cases = []struct {
 	{"command is no prefix", Filter{Commands: []string{"gi"}}, nil},
 	{"command after its request", Filter{Commands: []string{"git"}, FromSeq: 5}, []uint64{8}},
 	{"command and outcome", Filter{Commands: []string{"git", "make"}, Outcomes: []string{"failure"}}, []uint64{9}},
+	{"tier", Filter{Tiers: []event.Tier{event.TierPersistent}}, []uint64{4, 5, 9}},
+	{"two tiers", Filter{Tiers: []event.Tier{event.TierPersistent, event.TierSync}}, []uint64{4, 5, 6, 7, 9}},
+	{"tier and command", Filter{Tiers: []event.Tier{event.TierSync}, Commands: []string{"make"}}, nil},
+	{"label as asked for", Filter{Labels: []string{"shell"}}, []uint64{6, 7}},
+	{"label as granted", Filter{Labels: []string{"granted"}}, []uint64{5, 9}},
+	{"label that was not granted", Filter{Labels: []string{"asked"}}, []uint64{4}},
 	{"handle", Filter{Handles: []string{makeID.String()}}, []uint64{4, 5, 9}},
 	{"prefix of a handle, lower case", Filter{Handles: []string{"01jqm"}}, []uint64{4, 5, 9}},
 	{"kind", Filter{Kinds: []event.Kind{event.KindProcessExited}}, []uint64{8, 9}},
@@ -191,6 +197,7 @@ func TestValuesRoundTrip(t *testing.T) {
 	f := Filter{
 		Since: at(1).UTC(), Until: at(9).UTC().Add(1), FromSeq: 2, ToSeq: 7,
 		Principals: []string{"alice", "bob"}, Capsules: []string{"builder"}, CallIDs: []string{"c 1&="}, Commands: []string{"git"},
+		Tiers: []event.Tier{event.TierPersistent}, Labels: []string{"a b", ""},
 		Handles: []string{"01JQ"}, Kinds: []event.Kind{event.KindSpawnDecided}, Outcomes: []string{"refused"}, Text: "a.b",
 	}
 	got, err := FromValues(f.Values(), Now{})

@@ -23,6 +23,8 @@ const (
 	paramHandle    = "handle"
 	paramKind      = "kind"
 	paramOutcome   = "outcome"
+	paramTier      = "tier"
+	paramLabel     = "label"
 	paramText      = "text"
 )
 
@@ -41,6 +43,9 @@ func (f *Filter) Values() url.Values {
 	for _, k := range f.Kinds {
 		v.Add(paramKind, k.String())
 	}
+	for _, t := range f.Tiers {
+		v.Add(paramTier, t.String())
+	}
 	if f.Text != "" {
 		v.Set(paramText, f.Text)
 	}
@@ -51,7 +56,7 @@ func (f *Filter) Values() url.Values {
 func (f *Filter) lists() map[string]*[]string {
 	return map[string]*[]string{
 		paramPrincipal: &f.Principals, paramCapsule: &f.Capsules, paramCallID: &f.CallIDs,
-		paramCommand: &f.Commands, paramHandle: &f.Handles, paramOutcome: &f.Outcomes,
+		paramCommand: &f.Commands, paramLabel: &f.Labels, paramHandle: &f.Handles, paramOutcome: &f.Outcomes,
 	}
 }
 
@@ -91,6 +96,9 @@ func FromValues(v url.Values, now Now) (Filter, error) {
 	if f.Kinds, err = getKinds(v[paramKind]); err != nil {
 		return f, err
 	}
+	if f.Tiers, err = getTiers(v[paramTier]); err != nil {
+		return f, err
+	}
 	f.Text = v.Get(paramText)
 	return f, f.Check()
 }
@@ -99,7 +107,7 @@ func FromValues(v url.Values, now Now) (Filter, error) {
 func IsParam(name string) bool {
 	switch name {
 	case paramSince, paramUntil, paramFrom, paramTo, paramPrincipal, paramCapsule, paramCallID,
-		paramCommand, paramHandle, paramKind, paramOutcome, paramText:
+		paramCommand, paramTier, paramLabel, paramHandle, paramKind, paramOutcome, paramText:
 		return true
 	}
 	return false
@@ -125,6 +133,18 @@ func getSeq(v url.Values, name string) (uint64, error) {
 		return 0, fmt.Errorf("%s: %q is no seq; a seq is a number from 1", name, v.Get(name))
 	}
 	return n, nil
+}
+
+func getTiers(names []string) ([]event.Tier, error) {
+	var tiers []event.Tier
+	for _, name := range names {
+		t, err := event.ParseTier(name)
+		if err != nil {
+			return nil, fmt.Errorf("tier: %w", err)
+		}
+		tiers = append(tiers, t)
+	}
+	return tiers, nil
 }
 
 func getKinds(names []string) ([]event.Kind, error) {

@@ -80,11 +80,7 @@ func (t teller) stdinClosed(e *event.Event, b *event.StdinClosed) string {
 }
 
 func (t teller) watchArmed(e *event.Event, b *event.WatchArmed) string {
-	under := "its id"
-	if b.Suffix != "" {
-		under = b.Suffix
-	}
-	return fmt.Sprintf("%s asked to be told what becomes of %s, under %s", actor(e), t.process, under)
+	return fmt.Sprintf("%s asked to be told what becomes of %s, under %s", actor(e), t.process, watchName(b))
 }
 
 func (t teller) signalRequested(e *event.Event, b *event.SignalRequested) string {

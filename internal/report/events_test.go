@@ -72,6 +72,37 @@ func aStory() []*event.Event {
 	return events
 }
 
+// aServer is a persistent process that ran idle.
+func aServer() []*event.Event {
+	g := guestScope()
+	later := g
+	later.Instance, later.CallID = "builder-2", "call-9"
+	host := by(g, event.Actor{Kind: event.ActorHost})
+	timer := by(g, event.Actor{Kind: event.ActorTimer})
+	bodies := []struct {
+		s event.Scope
+		b event.Body
+	}{
+		{g, &event.SpawnRequested{Tier: event.TierPersistent, Command: "serve", Label: "  web", KeepStdinOpen: ptr(true), IdleMS: ptr[uint64](600_000),
+			Files: []event.InjectedFile{{EnvKey: "TOKEN_FILE", Bytes: 40, Digest: sum(6)}, {Path: "/etc/serve.conf", Bytes: 2048, Digest: sum(7)}}}},
+		{g, &event.SpawnDecided{Outcome: event.OutcomeGranted, Rule: "manifest host_process: serve", RingBytes: 1 << 16, Isolation: "pidns", Cwd: "/data/workspaces/alice/builder",
+			KeepStdinOpen: true, Overflow: event.OverflowBackpressure, IdleNano: int64(10 * time.Minute), RetentionNano: int64(5 * time.Minute), ProcessIDHash: sum(8), Label: "web",
+			Orders: &event.Orders{LifetimeNano: int64(6 * time.Hour), GraceNano: int64(5 * time.Second)}}},
+		{host, &event.ProcessStarted{Program: event.Identity{PID: 4242}, Isolation: "pidns", Executable: event.File{Path: "/usr/bin/serve", SHA256: sum(1)}}},
+		{g, &event.WatchArmed{Suffix: "web"}},
+		{later, &event.HandleAttached{}},
+		{later, &event.HandleAttached{}},
+		{later, &event.StdinClosed{Reason: "guest", Bytes: 300}},
+		{timer, &event.TimerFired{Timer: "idle"}},
+		{host, &event.ProcessExited{Exit: event.Exit{Signal: ptr[int32](15)}, Cause: "idle"}},
+	}
+	var events []*event.Event
+	for i, x := range bodies {
+		events = append(events, make1(uint64(i+1), x.s, x.b))
+	}
+	return events
+}
+
 // aRefusal is a spawn that a quota refused.
 func aRefusal() []*event.Event {
 	g := guestScope()

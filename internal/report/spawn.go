@@ -53,6 +53,9 @@ func inputs(b *event.SpawnRequested) string {
 	if b.StdinBytes > 0 {
 		with = append(with, ui.Bytes(b.StdinBytes)+" of input")
 	}
+	if n := len(b.Files); n > 0 {
+		with = append(with, ui.Count(n, "file")+" of its own")
+	}
 	return list(with)
 }
 

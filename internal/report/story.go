@@ -24,6 +24,10 @@ type Story struct {
 	Exited   *event.ProcessExited
 	Lost     *event.ProcessLost
 	Released *event.HandleReleased
+
+	StdinClosed *event.StdinClosed // the newest
+	Watch       *event.WatchArmed  // in force; nil: not armed, or disarmed
+	Attached    int                // how often a guest has attached
 }
 
 // NewStory tells the story of one handle from its events in ascending order.
@@ -54,6 +58,22 @@ func (s *Story) take(e *event.Event) {
 		s.Lost = b
 	case *event.HandleReleased:
 		s.Released = b
+	default:
+		s.takeHolding(e)
+	}
+}
+
+// takeHolding takes in what guests do with a persistent process while it lives.
+func (s *Story) takeHolding(e *event.Event) {
+	switch b := e.Body.(type) {
+	case *event.HandleAttached:
+		s.Attached++
+	case *event.WatchArmed:
+		s.Watch = b
+	case *event.WatchDisarmed:
+		s.Watch = nil
+	case *event.StdinClosed:
+		s.StdinClosed = b
 	}
 }
 
@@ -109,6 +129,17 @@ func (s *Story) Command() string {
 		return ""
 	}
 	return CommandLine(s.Request)
+}
+
+// Label is the process's name for people: as granted, else as asked for.
+func (s *Story) Label() string {
+	if s.Decision != nil && s.Decision.Label != "" {
+		return s.Decision.Label
+	}
+	if s.Request != nil {
+		return s.Request.Label
+	}
+	return ""
 }
 
 // Requested, StartedAt and EndedAt are wall times; the latter two as the shim

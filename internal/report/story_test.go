@@ -12,7 +12,7 @@ import (
 var plainLook = Look{Zone: time.UTC}
 
 func TestStory(t *testing.T) {
-	for name, events := range map[string][]*event.Event{"story.txt": aStory(), "refusal.txt": aRefusal()} {
+	for name, events := range map[string][]*event.Event{"story.txt": aStory(), "refusal.txt": aRefusal(), "persistent.txt": aServer()} {
 		var out bytes.Buffer
 		if err := NewStory(events).Write(&out, plainLook); err != nil {
 			t.Fatal(err)
@@ -22,11 +22,29 @@ func TestStory(t *testing.T) {
 }
 
 func TestStoryJSON(t *testing.T) {
-	b, err := json.MarshalIndent(NewStory(aStory()).View(), "", "  ")
-	if err != nil {
-		t.Fatal(err)
+	for name, events := range map[string][]*event.Event{"story.json": aStory(), "persistent.json": aServer()} {
+		b, err := json.MarshalIndent(NewStory(events).View(), "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name, append(b, '\n'))
 	}
-	golden(t, "story.json", append(b, '\n'))
+}
+
+// TestStoryHolds: a watch that was disarmed is none, and another tier has
+// nothing to hold.
+func TestStoryHolds(t *testing.T) {
+	events := aServer()
+	s := NewStory(append(events, make1(99, guestScope(), &event.WatchDisarmed{Reason: "guest"})))
+	if v := s.View().Persistent; v == nil || v.Watch != nil || s.Watch != nil {
+		t.Errorf("after a disarm it is watched: %+v", v)
+	}
+	if v := NewStory(aStory()).View().Persistent; v != nil {
+		t.Errorf("a background process has %+v", v)
+	}
+	if v := NewStory(aRefusal()).View(); v.Persistent != nil || v.Files == nil {
+		t.Errorf("a refusal has %+v", v)
+	}
 }
 
 // TestStoryStatus holds the word for each way a process can stand.

@@ -31,7 +31,34 @@ type StoryView struct {
 	Stdout     *StreamView    `json:"stdout"`
 	Stderr     *StreamView    `json:"stderr"`
 	Released   bool           `json:"released"`
+	Label      string         `json:"label"`
+	Files      []InjectedView `json:"files"`
+	Persistent *HoldingView   `json:"persistent"`
 	Events     []*event.Event `json:"events"`
+}
+
+// InjectedView is the JSON of a file that came with the spawn: one of EnvKey and
+// Path is set.
+type InjectedView struct {
+	EnvKey string `json:"env_key"`
+	Path   string `json:"path"`
+	Bytes  uint64 `json:"bytes"`
+	Digest string `json:"digest"`
+}
+
+// HoldingView is the JSON of what only a persistent process has.
+type HoldingView struct {
+	ProcessIDHash string  `json:"process_id_hash"`
+	KeepStdinOpen bool    `json:"keep_stdin_open"`
+	StdinClosed   *string `json:"stdin_closed"` // the reason
+	StdinBytes    uint64  `json:"stdin_bytes"`
+	Overflow      string  `json:"overflow"`
+	RingBytes     uint32  `json:"ring_bytes"`
+	LifetimeNano  int64   `json:"lifetime_ns"`
+	IdleNano      int64   `json:"idle_timeout_ns"`
+	RetentionNano int64   `json:"retention_ns"`
+	Attached      int     `json:"attached"`
+	Watch         *string `json:"watch"` // the suffix
 }
 
 // DecisionView is a decision's JSON.
@@ -75,12 +102,16 @@ func (s *Story) View() *StoryView {
 		Handle: s.Handle.String(), Status: s.Status(), Principal: s.Scope.Principal, Capsule: s.Scope.Capsule,
 		Instance: s.Scope.Instance, CallID: s.Scope.CallID, Args: []string{}, Decision: s.decisionView(),
 		Requested: utc(s.Requested()), Started: utc(s.StartedAt()), Ended: utc(s.EndedAt()),
-		Released: s.Released != nil, Events: s.Events,
+		Released: s.Released != nil, Label: s.Label(), Files: []InjectedView{}, Events: s.Events,
 	}
 	if r := s.Request; r != nil {
 		v.Tier, v.Command, v.ArgsCut = r.Tier.String(), r.Command, r.ArgsCut
 		v.Args = append(v.Args, r.Args...)
+		for _, f := range r.Files {
+			v.Files = append(v.Files, InjectedView{f.EnvKey, f.Path, f.Bytes, hex.EncodeToString(f.Digest)})
+		}
 	}
+	v.Persistent = s.holdingView()
 	if ran, ok := s.Ran(); ok {
 		n := int64(ran)
 		v.RanNano = &n
@@ -97,6 +128,29 @@ func (s *Story) endView(v *StoryView) {
 		v.Exit, v.Cause = &ExitView{b.Exit.Code, b.Exit.Signal}, b.Cause
 		v.Stdout, v.Stderr = streamView(b.Stdout), streamView(b.Stderr)
 	}
+}
+
+// holdingView is nil for other tiers and for refusals.
+func (s *Story) holdingView() *HoldingView {
+	d := s.Decision
+	if d == nil || d.Outcome != event.OutcomeGranted || s.Request == nil || s.Request.Tier != event.TierPersistent {
+		return nil
+	}
+	v := &HoldingView{
+		ProcessIDHash: hex.EncodeToString(d.ProcessIDHash), KeepStdinOpen: d.KeepStdinOpen,
+		Overflow: max(d.Overflow, event.OverflowDropOldest).String(), RingBytes: d.RingBytes,
+		IdleNano: d.IdleNano, RetentionNano: d.RetentionNano, Attached: s.Attached,
+	}
+	if d.Orders != nil {
+		v.LifetimeNano = d.Orders.LifetimeNano
+	}
+	if b := s.StdinClosed; b != nil {
+		v.StdinClosed, v.StdinBytes = &b.Reason, b.Bytes
+	}
+	if s.Watch != nil {
+		v.Watch = &s.Watch.Suffix
+	}
+	return v
 }
 
 func streamView(x event.StreamSummary) *StreamView {

@@ -63,7 +63,7 @@ func (s *Story) requestFacts(add func(name, value string)) {
 	}
 	add("command", CommandLine(r))
 	add("tier", r.Tier.String())
-	add("label", r.Label)
+	add("label", s.Label())
 	add("asked dir", r.Cwd)
 	if len(r.EnvKeys) > 0 {
 		add("environment", strings.Join(r.EnvKeys, ", ")+" (values are not recorded)")
@@ -72,6 +72,9 @@ func (s *Story) requestFacts(add func(name, value string)) {
 		add("input", fmt.Sprintf("%s, keyed digest %x", ui.Bytes(r.StdinBytes), r.StdinDigest))
 	}
 	add("limits", limits(r.Limits))
+	for i := range r.Files {
+		add("file", injected(&r.Files[i]))
+	}
 }
 
 func limits(l *event.Limits) string {
@@ -108,6 +111,7 @@ func (s *Story) decisionFacts(add func(name, value string)) {
 	add("numbers", quotas(d.Quotas))
 	add("orders", Orders(d.Orders))
 	add("directory", d.Cwd)
+	s.holdingFacts(add)
 	if s.Started == nil && d.Outcome == event.OutcomeGranted {
 		add("isolation", d.Isolation)
 	}

@@ -101,6 +101,11 @@ var (
 		"stopped":       "it was stopped",
 		"retention":     "the time it was kept after its end is up",
 	}
+	overflows = phrases{
+		"unknown":      "a full one loses the oldest", // the default
+		"drop-oldest":  "a full one loses the oldest",
+		"backpressure": "a full one makes the program wait",
+	}
 	disarmReasons = phrases{
 		"guest":    "its capsule asked for that",
 		"released": "it was released",

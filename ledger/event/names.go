@@ -57,6 +57,12 @@ func ParseActorKind(s string) (ActorKind, error) {
 // String returns the tier's name, as in the JSON form.
 func (t Tier) String() string { return tierNames.name(uint32(t)) }
 
+// ParseTier is the inverse of [Tier.String].
+func ParseTier(s string) (Tier, error) {
+	v, err := tierNames.parse(s)
+	return Tier(v), err
+}
+
 // String returns the outcome's name, as in the JSON form.
 func (o Outcome) String() string { return outcomeNames.name(uint32(o)) }
 

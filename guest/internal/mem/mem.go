@@ -1,27 +1,33 @@
-// Package mem is the guest's side of the canonical ABI: memory that the host
-// asks for, and values laid out for the host to read.
+// Package mem is the guest's side of the canonical ABI: values laid out for the
+// host to read, memory that the host asks for and fills, and whose turn it is
+// to call the host. Offsets are the callers' business.
+//
+// Built for anything but wasip1 there is no host; addresses are then made up,
+// so that what was laid out can be followed in tests.
 package mem
 
 import "encoding/binary"
 
-// Block is memory for the host to read or fill, at a known address. It is on
-// the heap and does not move; it must be kept reachable while the host uses
-// the address.
+// Block is memory for the host to read or fill, at a known address, with all
+// that it points to. It does not move. The host may use the address while the
+// block is reachable.
 type Block struct {
 	b    []byte
 	base uint32
-	used uint32
+	held []any // what the block points to
 }
 
-// NewBlock returns size zero bytes, aligned to 8, the first reserved of them
-// taken for a record at offset 0.
-func NewBlock(size, reserved int) *Block {
+// NewBlock returns size zero bytes, aligned to 8.
+func NewBlock(size int) *Block {
 	b, base := alloc(size)
-	return &Block{b: b, base: base, used: uint32(reserved)}
+	return &Block{b: b, base: base}
 }
 
 // Address returns where the block begins.
 func (k *Block) Address() uint32 { return k.base }
+
+// View returns the block as it is read.
+func (k *Block) View() View { return k.b }
 
 // U8 stores a byte.
 func (k *Block) U8(at uint32, v uint8) { k.b[at] = v }
@@ -32,31 +38,50 @@ func (k *Block) U32(at, v uint32) { binary.LittleEndian.PutUint32(k.b[at:], v) }
 // U64 stores eight bytes.
 func (k *Block) U64(at uint32, v uint64) { binary.LittleEndian.PutUint64(k.b[at:], v) }
 
-// GetU8 reads a byte.
-func (k *Block) GetU8(at uint32) uint8 { return k.b[at] }
-
-// GetU32 reads four bytes.
-func (k *Block) GetU32(at uint32) uint32 { return binary.LittleEndian.Uint32(k.b[at:]) }
-
-// Reserve takes n more bytes and returns their offset.
-func (k *Block) Reserve(n, align uint32) uint32 {
-	at := (k.used + align - 1) &^ (align - 1)
-	k.used = at + n
-	return at
-}
-
-// Text copies a string into the block and stores its address and length at an
-// offset.
+// Text stores a string: its address and length. It is not copied.
 func (k *Block) Text(at uint32, s string) {
-	p := k.Reserve(uint32(len(s)), 1)
-	copy(k.b[p:], s)
-	k.U32(at, k.base+p)
+	k.held = append(k.held, s)
+	k.U32(at, addressOfText(s))
 	k.U32(at+4, uint32(len(s)))
 }
 
-// Taken returns the string or list whose address and length stand at an offset.
-// The host has put it into memory that it asked for.
-func (k *Block) Taken(at uint32) []byte { return Take(k.GetU32(at), k.GetU32(at+4)) }
+// Bytes stores a list<u8>: its address and length. It is not copied.
+func (k *Block) Bytes(at uint32, b []byte) {
+	k.held = append(k.held, b)
+	k.U32(at, addressOf(b))
+	k.U32(at+4, uint32(len(b)))
+}
 
-// TakenText is Taken for a string.
-func (k *Block) TakenText(at uint32) string { return string(k.Taken(at)) }
+// List stores a list of n elements of size bytes, and returns the memory of
+// the elements.
+func (k *Block) List(at uint32, n, size int) *Block {
+	elements := NewBlock(n * size)
+	k.held = append(k.held, elements)
+	k.U32(at, elements.base)
+	k.U32(at+4, uint32(n))
+	return elements
+}
+
+// MaybeText stores an option<string>, none if s is empty.
+func (k *Block) MaybeText(at uint32, s string) {
+	if s != "" {
+		k.U8(at, 1)
+		k.Text(at+4, s)
+	}
+}
+
+// MaybeU32 stores an option<u32>, none if v is 0.
+func (k *Block) MaybeU32(at, v uint32) {
+	if v != 0 {
+		k.U8(at, 1)
+		k.U32(at+4, v)
+	}
+}
+
+// MaybeU64 stores an option<u64>, none if v is 0.
+func (k *Block) MaybeU64(at uint32, v uint64) {
+	if v != 0 {
+		k.U8(at, 1)
+		k.U64(at+8, v)
+	}
+}

@@ -12,6 +12,16 @@ var (
 	held = map[uint32][]byte{}
 )
 
+// OnRealloc, if set, runs whenever the host asks for memory. It is for tests
+// that collect garbage at the worst moment.
+var OnRealloc func()
+
+// addressOf returns where a slice begins. The collector does not move what is
+// on the heap, and what a block holds is there.
+func addressOf(b []byte) uint32 { return uint32(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) }
+
+func addressOfText(s string) uint32 { return uint32(uintptr(unsafe.Pointer(unsafe.StringData(s)))) }
+
 // alloc returns n zero bytes at an address that is a multiple of 8.
 func alloc(n int) ([]byte, uint32) {
 	words := make([]uint64, (n+7)/8+1)
@@ -23,6 +33,9 @@ func alloc(n int) ([]byte, uint32) {
 //
 //go:wasmexport cabi_realloc
 func realloc(old, oldSize, align, size uint32) uint32 {
+	if OnRealloc != nil {
+		OnRealloc()
+	}
 	if size == 0 {
 		return align
 	}
@@ -47,11 +60,20 @@ func Take(at, n uint32) []byte {
 	return b[:min(int(n), len(b))]
 }
 
+// Held returns how many pieces of memory the host was given and nobody took.
+func Held() int {
+	mu.Lock()
+	defer mu.Unlock()
+	return len(held)
+}
+
+var kept = map[uint32]*Block{}
+
 // Keep hands a block to the host until [Release].
 func Keep(k *Block) uint32 {
 	mu.Lock()
 	defer mu.Unlock()
-	held[k.base] = k.b
+	kept[k.base] = k
 	return k.base
 }
 
@@ -59,5 +81,5 @@ func Keep(k *Block) uint32 {
 func Release(at uint32) {
 	mu.Lock()
 	defer mu.Unlock()
-	delete(held, at)
+	delete(kept, at)
 }
