@@ -128,6 +128,8 @@ func (r fakeRecord) Finish(e host.Finished) error {
 }
 
 type fakeProcess struct {
+	bind.Process // what is not below is not called
+
 	f   *fakeHost
 	cmd string
 }
