@@ -62,7 +62,7 @@ type quota struct {
 
 // plan checks a request: policy and gate, then validation, so that a caller
 // who is denied learns nothing of paths. It reads the disk for the working
-// directory, and nothing else outside of memory.
+// directory and the places of files, and nothing else outside of memory.
 func (h *Host) plan(c Caller, r *Request, tier event.Tier) *plan {
 	p := &plan{id: newID(), scope: c.scope(), tier: tier, mode: h.isolation}
 	p.scope.Handle = p.id
@@ -88,7 +88,10 @@ func (h *Host) plan(c Caller, r *Request, tier event.Tier) *plan {
 	if refusal != nil {
 		return p.refuse("validation", refusal)
 	}
-	h.grantable(p, c, r, dir)
+	if refusal := h.placeable(r.Files, root); refusal != nil {
+		return p.refuse("validation", refusal)
+	}
+	h.grantable(p, c, r, root, dir)
 	return p
 }
 
@@ -136,7 +139,7 @@ func (h *Host) admitPersistent(c Caller, command string) (rule string, refusal *
 }
 
 // grantable fills in what a granted spawn needs.
-func (h *Host) grantable(p *plan, c Caller, r *Request, dir string) {
+func (h *Host) grantable(p *plan, c Caller, r *Request, root, dir string) {
 	q := h.policy.Quotas(c.Principal)
 	p.orders = event.Orders{GraceNano: graceNano, OrphanNano: orphanNano}
 	p.ring = ring
@@ -156,11 +159,14 @@ func (h *Host) grantable(p *plan, c Caller, r *Request, dir string) {
 		p.quotas = h.concurrent(c, q)
 	}
 	p.spec = act.Spec{
-		ID: p.id, Argv: append([]string{r.Cmd}, r.Args...), Path: r.Cmd, Env: environ(h.lookup, r.Env), Dir: dir,
-		RingBytes: p.ring, Orders: p.orders, Tier: p.tier, Isolation: p.mode,
+		ID: p.id, Argv: append([]string{r.Cmd}, r.Args...), Path: r.Cmd, Env: environ(h.lookup, r.Env, r.Files), Dir: dir,
+		RingBytes: p.ring, Orders: p.orders, Tier: p.tier, Isolation: p.mode, Files: actFiles(r.Files), Workspace: root,
 	}
 	if r.HasStdin || len(r.Stdin) > 0 {
 		p.spec.Stdin = append([]byte{}, r.Stdin...) // never nil: an empty prelude is one
+	}
+	if t := p.terms; t != nil {
+		p.spec.KeepStdin, p.spec.Overflow = t.keepStdin, t.overflow
 	}
 }
 
@@ -250,7 +256,7 @@ func (p *plan) seen(s *projector.State) (seen []event.QuotaSeen, refusal *Error)
 func (h *Host) requested(scope event.Scope, r *Request, tier event.Tier) *event.SpawnRequested {
 	b := &event.SpawnRequested{
 		Tier: tier, Command: cut(r.Cmd, textRoom), ArgsCount: uint32(len(r.Args)),
-		StdinBytes: uint64(len(r.Stdin)), Limits: r.Limits, EnvKeys: envKeys(r.Env),
+		StdinBytes: uint64(len(r.Stdin)), Limits: r.Limits, EnvKeys: envKeys(r.Env), Files: h.namedFiles(r.Files),
 	}
 	if r.Cwd != nil {
 		b.Cwd = cut(*r.Cwd, textRoom)
@@ -262,9 +268,13 @@ func (h *Host) requested(scope event.Scope, r *Request, tier event.Tier) *event.
 	for _, a := range r.Args {
 		b.ArgsBytes += uint64(len(a))
 	}
+	unread(b, r.Unread)
 	room := event.MaxEncoded - headerRoom - len(event.Encode(&event.Event{Scope: scope, Body: b}))
 	b.Args, b.ArgsCut = fitArgs(r.Args, room)
-	if b.ArgsCut {
+	switch {
+	case r.Unread != nil && r.Unread.ArgsCount > 0:
+		b.ArgsCut = true // and nobody has read all that a digest would be of
+	case b.ArgsCut:
 		b.ArgsDigest = h.digest(func(w io.Writer) {
 			for _, a := range r.Args {
 				io.WriteString(w, a+"\x00")
@@ -272,6 +282,20 @@ func (h *Host) requested(scope event.Scope, r *Request, tier event.Tier) *event.
 		})
 	}
 	return b
+}
+
+// unread corrects the figures of a request of which the binding left something
+// out.
+func unread(b *event.SpawnRequested, u *Unread) {
+	if u == nil {
+		return
+	}
+	if u.ArgsCount > 0 {
+		b.ArgsCount, b.ArgsBytes = u.ArgsCount, u.ArgsBytes
+	}
+	if u.StdinBytes > 0 {
+		b.StdinBytes, b.StdinDigest = u.StdinBytes, nil
+	}
 }
 
 // fitArgs keeps the arguments that fit, the last one cut at a rune. A digest

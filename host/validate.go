@@ -32,6 +32,9 @@ var passedEnv = []string{"PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ"}
 // validate checks everything about a request that needs no look at the disk,
 // in the order of the request's fields.
 func validate(r *Request) *Error {
+	if r.Unread != nil {
+		return r.Unread.Refusal
+	}
 	if err := validCommand(r.Cmd); err != nil {
 		return err
 	}
@@ -42,6 +45,9 @@ func validate(r *Request) *Error {
 		return errorf(TooLarge, "stdin has %d bytes, at most %d are taken", len(r.Stdin), maxStdinBytes)
 	}
 	if err := validEnv(r.Env); err != nil {
+		return err
+	}
+	if err := validFiles(r.Files, r.Env); err != nil {
 		return err
 	}
 	if r.Limits != nil && (r.Limits.CPUSeconds != nil || r.Limits.MemoryBytes != nil || r.Limits.OpenFiles != nil || r.Limits.PIDs != nil) {
@@ -135,13 +141,16 @@ func reserved(k string) bool {
 
 func hasNUL(s string) bool { return strings.IndexByte(s, 0) >= 0 }
 
-// environ is the program's whole environment: what is passed through from the
-// daemon, unless the guest sets it, then the guest's own.
-func environ(lookup func(string) (string, bool), env []EnvVar) []string {
-	out := make([]string, 0, len(passedEnv)+len(env))
+// environ is the program's whole environment but for the places of its files,
+// which whoever lays them adds: what is passed through from the daemon, unless
+// the guest sets it, then the guest's own.
+func environ(lookup func(string) (string, bool), env []EnvVar, files []FileInjection) []string {
+	out := make([]string, 0, len(passedEnv)+len(env)+len(files))
 	for _, k := range passedEnv {
 		value, set := lookup(k)
-		if set && !slices.ContainsFunc(env, func(v EnvVar) bool { return v.Key == k }) {
+		named := slices.ContainsFunc(env, func(v EnvVar) bool { return v.Key == k }) ||
+			slices.ContainsFunc(files, func(f FileInjection) bool { return f.EnvKey != nil && *f.EnvKey == k })
+		if set && !named {
 			out = append(out, k+"="+value)
 		}
 	}

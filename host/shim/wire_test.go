@@ -25,6 +25,7 @@ var (
 		ID: bytes.Repeat([]byte{1}, 16), Argv: []string{"sh", "-c", "", "echo"}, Path: "sh", Env: []string{"A=", "B=c"},
 		Dir: "/tmp", RingBytes: 1 << 20, Orders: Orders{LifetimeNano: 5, GraceNano: 6, OrphanNano: 7}, Isolation: IsolationPIDNS, HasStdin: true,
 		KeepStdin: true, Backpressure: true,
+		Files: []InjectedFile{{EnvKey: "POLICY", Size: 1 << 20}, {Path: "/etc/vendor/policy", Size: 0}}, Ground: Ground{Workspace: "/w", Processes: "/p"},
 	}
 	someReady   = Ready{Version: 1, Shim: someIdentity, Isolation: "pidns+mount", Boot: 8, Wall: 9, BootID: []byte{1}}
 	someStarted = Started{Program: someIdentity, Shim: someIdentity, Isolation: "none", Executable: someFile, Interpreter: &someFile, Boot: 1, Wall: 2, BootID: []byte{1}}
