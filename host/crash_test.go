@@ -57,6 +57,7 @@ var passes = map[string]string{
 	"daemon.signal.sent":         "signal",
 	"daemon.signal.recorded":     "signal",
 	"daemon.timer.fired":         "lifetime",
+	"daemon.stdin.closed":        "stdin",
 	"daemon.handle.attached":     "attach",
 	"daemon.stop.requested":      "stop",
 	"daemon.cancel.requested":    "cancel",
@@ -385,6 +386,20 @@ var workloads = map[string]func(*drivenHost) error{
 		grace := 50 * time.Millisecond
 		_, err = d.StopProcess(context.Background(), alice, id, &grace)
 		return err
+	},
+	"stdin": func(d *drivenHost) error {
+		id, err := d.keep("cat; "+stays, func(r *Request) { r.KeepStdinOpen = ptr(true) })
+		if err != nil {
+			return err
+		}
+		p, err := d.Attach(context.Background(), alice, id)
+		if err != nil {
+			return err
+		}
+		if _, err := p.WriteStdin(context.Background(), alice, []byte("one")); err != nil {
+			return err
+		}
+		return p.CloseStdin(context.Background(), alice)
 	},
 	"attach": func(d *drivenHost) error {
 		id, err := d.keep(stays, func(*Request) {})

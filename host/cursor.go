@@ -3,7 +3,6 @@ package host
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base32"
 	"encoding/binary"
 )
 
@@ -21,8 +20,6 @@ const (
 	cursorBytes   = cursorPlain + 16
 )
 
-var cursorText = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
-
 // cursors makes and reads the tokens of one stream of one process.
 type cursors struct {
 	key        []byte
@@ -37,16 +34,16 @@ func (c cursors) token(pos uint64) string {
 	b = append(b, cursorVersion, byte(c.stream))
 	b = binary.BigEndian.AppendUint64(b, pos)
 	b = binary.BigEndian.AppendUint64(b, c.generation)
-	return cursorText.EncodeToString(append(b, c.mac(b)...))
+	return base32Lower.EncodeToString(append(b, c.mac(b)...))
 }
 
 // position reads a token. ok is false if it is none of this stream: malformed,
 // made up, or another's, indistinguishably.
 func (c cursors) position(token string) (pos uint64, ok bool) {
-	if len(token) != cursorText.EncodedLen(cursorBytes) {
+	if len(token) != base32Lower.EncodedLen(cursorBytes) {
 		return 0, false
 	}
-	b, err := cursorText.DecodeString(token)
+	b, err := base32Lower.DecodeString(token)
 	if err != nil || len(b) != cursorBytes {
 		return 0, false
 	}

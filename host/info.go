@@ -106,6 +106,9 @@ func (o *owner) info() (Info, bool) {
 			i.recorded(h, h.Decided.BootID == s.BootID())
 		}
 	})
+	if known {
+		o.measure(&i)
+	}
 	return i, known
 }
 

@@ -2,10 +2,14 @@ package host
 
 import (
 	"context"
+	"errors"
+	"os"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/astrid-os/processledger/host/act"
+	"github.com/astrid-os/processledger/host/poll"
 	"github.com/astrid-os/processledger/ledger/event"
 )
 
@@ -45,7 +49,7 @@ func (h *Host) StopHandle(ctx context.Context, actor event.Actor, id ulid.ULID, 
 			return Stopped{}, err
 		}
 	}
-	return Stopped{Exit: o.outcome.exit, Cause: o.outcome.cause, Released: o.released.Load()}, nil
+	return Stopped{Exit: o.outcome.exit, Cause: o.outcome.cause, Released: o.kept != nil}, nil
 }
 
 // Idle tells, of the persistent processes, for how long nobody has used each.
@@ -55,6 +59,70 @@ func (h *Host) Idle() map[ulid.ULID]time.Duration {
 		idle[o.id] = o.kept.unused()
 	}
 	return idle
+}
+
+// Output is the output of one process, of any tier, as an operator reads it: by
+// position, so that nothing is taken away from its capsule, and without being a
+// use of it.
+type Output struct {
+	o     *owner
+	child *act.Child
+}
+
+// Piece is a part of a stream.
+type Piece struct {
+	Data []byte
+
+	// From is the number of the first byte, counted from 0: what lies between
+	// it and the position asked for is not kept any more.
+	From uint64
+
+	// EOF is true once the stream has ended and nothing follows.
+	EOF bool
+}
+
+// OutputOf returns the output of a process that is held. It blocks until the
+// program has started. The errors: NoSuchProcess, also for one that never
+// started and left no output; Cancelled when ctx is done.
+func (h *Host) OutputOf(ctx context.Context, id ulid.ULID) (*Output, error) {
+	o := h.owner(id)
+	if o == nil {
+		return nil, errorf(NoSuchProcess, "no process %s is held; it was released, or never was", id)
+	}
+	select {
+	case <-o.running:
+	case <-h.ctx.Done():
+		return nil, h.stopped()
+	case <-ctx.Done():
+		return nil, errorf(Cancelled, "the process has not started yet")
+	}
+	child := o.reachable()
+	if child == nil {
+		return nil, errorf(NoSuchProcess, "process %s left no output", id)
+	}
+	return &Output{o, child}, nil
+}
+
+// Read returns at most most bytes of a stream, and never more than 4 MiB, from
+// byte pos on. The errors: InvalidInput for a position that the stream has not
+// come to, NoSuchProcess once the process is released.
+func (x *Output) Read(s Stream, pos uint64, most int) (Piece, error) {
+	data, from, eof, err := x.child.ReadSince(act.Stream(s), pos, min(most, mostChunk))
+	switch {
+	case errors.Is(err, act.ErrPosition):
+		return Piece{}, errorf(InvalidInput, "the stream has not come to byte %d", pos)
+	case errors.Is(err, os.ErrClosed):
+		return Piece{}, errorf(NoSuchProcess, "process %s was released", x.o.id)
+	case err != nil:
+		return Piece{}, errorf(Unknown, "the output could not be read: %v", err)
+	}
+	return Piece{data, from, eof}, nil
+}
+
+// More returns what is ready once one of the streams has come beyond the byte
+// given for it, and for good once both have ended.
+func (x *Output) More(stdout, stderr uint64) poll.Source {
+	return x.child.More([2]uint64{stdout, stderr})
 }
 
 // unused is how long nobody has used the process; a use that goes on is now.

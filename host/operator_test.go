@@ -2,11 +2,14 @@ package host
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/astrid-os/processledger/host/poll"
 	"github.com/astrid-os/processledger/ledger/event"
 )
 
@@ -99,6 +102,59 @@ func TestOperatorStopSurvivesARestart(t *testing.T) {
 	w.abandon()
 	w.open()
 	w.until("it is released", func() bool { _, held := w.live.Snapshot().Handle(o.id); return !held })
+}
+
+// TestOperatorReadsWithoutTaking: an operator follows the output, both streams
+// to their end, and the capsule gets all of it as well; a position that is not
+// there is refused.
+func TestOperatorReadsWithoutTaking(t *testing.T) {
+	w := newWorld(t)
+	p, _ := w.start(alice, `echo one; echo two >&2; until test -e "$WITNESS/more"; do sleep 0.02; done; echo three`)
+	out, err := w.host.OutputOf(t.Context(), p.o.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text [2]string
+	var at [2]uint64
+	var eof [2]bool
+	for !eof[0] || !eof[1] {
+		if _, err := poll.Wait(t.Context(), out.More(at[0], at[1])); err != nil {
+			t.Fatal(err)
+		}
+		for s := range at {
+			piece, err := out.Read(Stream(s), at[s], 2)
+			if err != nil || piece.From != at[s] {
+				t.Fatalf("%+v at %d, %v", piece, at[s], err)
+			}
+			text[s] += string(piece.Data)
+			at[s], eof[s] = at[s]+uint64(len(piece.Data)), piece.EOF
+		}
+		if text == [2]string{"one\n", "two\n"} {
+			if err := os.WriteFile(filepath.Join(w.witness, "more"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if text != [2]string{"one\nthree\n", "two\n"} {
+		t.Errorf("read %q", text)
+	}
+	if _, err := out.Read(Stdout, at[0]+1, 9); CodeOf(err) != InvalidInput {
+		t.Errorf("beyond the end: %v", err)
+	}
+	r, err := p.WaitWithOutput(t.Context(), alice, nil)
+	if err != nil || string(r.Stdout) != "one\nthree\n" || string(r.Stderr) != "two\n" {
+		t.Errorf("the capsule got %+v, %v", r, err)
+	}
+	if err := p.Drop(t.Context(), alice); err != nil {
+		t.Error(err)
+	}
+	w.until("it is released", func() bool { _, held := w.live.Snapshot().Handle(p.o.id); return !held })
+	if _, err := out.Read(Stdout, 0, 9); CodeOf(err) != NoSuchProcess {
+		t.Errorf("after the release: %v", err)
+	}
+	if _, err := w.host.OutputOf(t.Context(), p.o.id); CodeOf(err) != NoSuchProcess {
+		t.Errorf("after the release: %v", err)
+	}
 }
 
 func TestIdleIsCountedSinceTheLastUse(t *testing.T) {

@@ -165,6 +165,9 @@ func (h *Host) grantable(p *plan, c Caller, r *Request, root, dir string) {
 	if r.HasStdin || len(r.Stdin) > 0 {
 		p.spec.Stdin = append([]byte{}, r.Stdin...) // never nil: an empty prelude is one
 	}
+	if t := p.terms; t != nil {
+		p.spec.KeepStdin, p.spec.Overflow = t.keepStdin, t.overflow
+	}
 }
 
 // concurrent are the quotas on processes that run beside their caller, in both
@@ -265,9 +268,13 @@ func (h *Host) requested(scope event.Scope, r *Request, tier event.Tier) *event.
 	for _, a := range r.Args {
 		b.ArgsBytes += uint64(len(a))
 	}
+	unread(b, r.Unread)
 	room := event.MaxEncoded - headerRoom - len(event.Encode(&event.Event{Scope: scope, Body: b}))
 	b.Args, b.ArgsCut = fitArgs(r.Args, room)
-	if b.ArgsCut {
+	switch {
+	case r.Unread != nil && r.Unread.ArgsCount > 0:
+		b.ArgsCut = true // and nobody has read all that a digest would be of
+	case b.ArgsCut:
 		b.ArgsDigest = h.digest(func(w io.Writer) {
 			for _, a := range r.Args {
 				io.WriteString(w, a+"\x00")
@@ -275,6 +282,20 @@ func (h *Host) requested(scope event.Scope, r *Request, tier event.Tier) *event.
 		})
 	}
 	return b
+}
+
+// unread corrects the figures of a request of which the binding left something
+// out.
+func unread(b *event.SpawnRequested, u *Unread) {
+	if u == nil {
+		return
+	}
+	if u.ArgsCount > 0 {
+		b.ArgsCount, b.ArgsBytes = u.ArgsCount, u.ArgsBytes
+	}
+	if u.StdinBytes > 0 {
+		b.StdinBytes, b.StdinDigest = u.StdinBytes, nil
+	}
 }
 
 // fitArgs keeps the arguments that fit, the last one cut at a rune. A digest

@@ -33,11 +33,15 @@ func (p *Process) CloseStdin(ctx context.Context, c Caller) error {
 
 // WaitWithOutput blocks until the exit is durable and returns it with all output
 // that is left then: no other drain gets a part of it. timeout and errors are
-// those of Wait.
+// those of Wait, and Closed where the process is released meanwhile.
 func (p *Process) WaitWithOutput(ctx context.Context, c Caller, timeout *time.Duration) (*Result, error) {
 	var r *Result
 	err := p.check(c)
-	if err == nil {
+	switch {
+	case err != nil:
+	case p.attached && timeout == nil:
+		err = errorf(InvalidInput, "a wait on an attached handle needs a timeout")
+	default:
 		r, err = p.o.waitWithOutput(ctx, timeout)
 	}
 	return r, p.o.h.answered("result", err)

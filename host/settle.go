@@ -110,12 +110,32 @@ func (r *recovery) lookAgain(id ulid.ULID, before *act.Found) (*act.Found, error
 // carryOut does what the row says for a handle that no process stands behind
 // any more. What its creator may still ask for is kept on.
 func (r *recovery) carryOut(ctx context.Context, o *owner, handle *projector.Handle, f *act.Found, step row) {
+	if o.kept != nil {
+		r.reread(o, step)
+	}
 	r.settleEnded(ctx, o, handle, f, step)
 	if o.kept != nil && !o.finished {
 		r.retain(o)
 		return
 	}
 	o.finish()
+}
+
+// reread opens the output that a process left, before anybody can ask for it.
+func (r *recovery) reread(o *owner, step row) {
+	switch step {
+	case rowExit, rowShimDead, rowMaybe, rowReboot, rowOrphan, rowRetain:
+	default:
+		return // it has none, or is not done with it
+	}
+	child, err := r.h.hands.Retained(o.id)
+	if err != nil {
+		if !errors.Is(err, os.ErrNotExist) {
+			r.h.log.Warn("the output of an ended process cannot be read", "handle", o.id, "error", err)
+		}
+		return
+	}
+	o.child = child
 }
 
 // settleEnded records what the row says.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/astrid-os/processledger/host/act"
 	"github.com/astrid-os/processledger/host/poll"
+	"github.com/astrid-os/processledger/internal/crashpoint"
 	"github.com/astrid-os/processledger/ledger"
 	"github.com/astrid-os/processledger/ledger/event"
 	"github.com/astrid-os/processledger/projector"
@@ -42,6 +43,7 @@ func (o *owner) writeStdin(ctx context.Context, b []byte) (uint32, error) {
 	if child == nil || o.over() {
 		return 0, errorf(Closed, "the process takes no input")
 	}
+	defer o.use()()
 	n, err := child.WriteStdin(ctx, b)
 	if err == nil {
 		return uint32(n), nil
@@ -103,6 +105,7 @@ func (o *owner) endStdin(ctx context.Context, scope event.Scope, reason string, 
 	if len(c.Receipts) == 0 {
 		return nil
 	}
+	crashpoint.Here("daemon.stdin.closed")
 	o.h.acted("close stdin, %s", reason)
 	if err := child.CloseStdin(c.Receipts[0]); err != nil {
 		return errorf(Unknown, "the standard input is not known to be closed: %v", err)
@@ -129,27 +132,56 @@ func (o *owner) resumeStdin(handle *projector.Handle) {
 // readSince returns at most most bytes of a stream, and never more than 4 MiB,
 // from a cursor on, or from its beginning without one. It drains nothing. What
 // is overwritten is skipped and counted. The errors: NoSuchProcess for a cursor
-// that is none of this stream, Unknown for output that cannot be read.
-func (o *owner) readSince(c cursors, cursor *string, most uint32) (Chunk, error) {
+// that is none of this stream, Unknown for output that cannot be read. It is for
+// processes that have an id.
+func (o *owner) readSince(s Stream, cursor *string, most uint32) (Chunk, error) {
+	c := o.cursors(s)
 	var pos uint64
 	if cursor != nil {
 		var ok bool
 		if pos, ok = c.position(*cursor); !ok {
-			return Chunk{}, errorf(NoSuchProcess, "no such process")
+			return Chunk{}, noSuchProcess()
 		}
 	}
 	child := o.reachable()
 	if child == nil {
 		return Chunk{}, errorf(Unknown, "the process left no output")
 	}
-	data, from, eof, err := child.ReadSince(act.Stream(c.stream), pos, int(min(most, mostChunk)))
+	data, from, eof, err := child.ReadSince(act.Stream(s), pos, int(min(most, mostChunk)))
 	switch {
 	case errors.Is(err, act.ErrPosition):
-		return Chunk{}, errorf(NoSuchProcess, "no such process")
+		return Chunk{}, noSuchProcess()
 	case err != nil:
 		return Chunk{}, errorf(Unknown, "the output could not be read: %v", err)
 	}
 	return Chunk{Data: data, Next: c.token(from + uint64(len(data))), Dropped: from - pos, DrainedEOF: eof}, nil
+}
+
+// cursors are those of one stream of this process.
+func (o *owner) cursors(s Stream) cursors {
+	c := cursors{key: o.h.ids.key, id: o.h.ids.hash(o.kept.id), stream: s}
+	o.h.live.View(func(st *projector.State) {
+		if h, ok := st.Handle(o.id); ok {
+			c.generation = h.Decided.Seq
+		}
+	})
+	return c
+}
+
+// measure fills in what the process has left to read and has used so far.
+func (o *owner) measure(i *Info) {
+	child := o.reachable()
+	if child == nil {
+		return
+	}
+	i.Buffered, i.Dropped = child.Buffered()
+	if i.Phase != Running {
+		return
+	}
+	i.StdinOpen = i.StdinOpen && child.StdinOpen()
+	if cpu, peak, ok := child.Usage(); ok {
+		i.CPU, i.MemPeak = &cpu, &peak
+	}
 }
 
 // waitWithOutput is wait, and then takes what is left in the rings. Nobody else
@@ -172,6 +204,9 @@ func (o *owner) waitWithOutput(ctx context.Context, timeout *time.Duration) (*Re
 	defer o.drainMu.Unlock()
 	r := &Result{Exit: exit}
 	r.Stdout, r.Stderr = o.drainLocked()
+	if o.released.Load() {
+		return nil, errorf(Closed, "the process was released")
+	}
 	return r, nil
 }
 

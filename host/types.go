@@ -21,6 +21,10 @@ type Caller struct {
 	// CallID is the invocation's, empty outside of one.
 	CallID string
 
+	// Source is the id of the capsule whose message led to the call, empty if
+	// none did.
+	Source string
+
 	// Actor is who is behind the call; the zero Actor stands for the guest
 	// itself. An invocation asked for at the control socket names its
 	// operator here.
@@ -74,6 +78,10 @@ type Request struct {
 	// They count for every tier.
 	Files []FileInjection
 
+	// Unread is not nil for a request that is not to be granted whatever it
+	// asks for, and holds no more of it than is needed to record it.
+	Unread *Unread
+
 	// What follows counts for the persistent tier alone; the others ignore it.
 	Label           *string
 	KeepStdinOpen   *bool
@@ -82,6 +90,18 @@ type Request struct {
 	MaxLifetimeMS   *uint64
 	IdleTimeoutMS   *uint64
 	ExitRetentionMS *uint64
+}
+
+// Unread tells what the binding left out of a request that is beyond a bound,
+// rather than copy it. Policy and gate come first all the same, and the refusal
+// is recorded like any other.
+type Unread struct {
+	// Refusal is the answer, once policy and gate have let the request pass.
+	Refusal *Error
+
+	// What the guest had: 0 where all of it is in the request.
+	ArgsCount             uint32
+	ArgsBytes, StdinBytes uint64
 }
 
 // Result is the outcome of a sync spawn: how the program ended and what it

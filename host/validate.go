@@ -32,6 +32,9 @@ var passedEnv = []string{"PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ"}
 // validate checks everything about a request that needs no look at the disk,
 // in the order of the request's fields.
 func validate(r *Request) *Error {
+	if r.Unread != nil {
+		return r.Unread.Refusal
+	}
 	if err := validCommand(r.Cmd); err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ var jsonAnswers = map[string]struct {
 	"verify": {verifyFields, verifyView{}},
 	"invoke": {answerFields, control.Answer{}},
 	"cancel": {cancelFields, control.CancelAnswer{}},
+	"stop":   {stopFields, control.StopAnswer{}},
 }
 
 // TestFieldListsFollowTheTypes holds that --json offers every field there is.

@@ -8,8 +8,8 @@
 //		…
 //	}
 //
-// A topic is up to 256 bytes in up to 8 segments of [a-z0-9._-], separated by
-// dots; a pattern may end in *. A payload is JSON of at most 1 MiB. The bus
+// A topic is up to 256 bytes in up to 8 segments of a-z, 0-9, _ and -,
+// separated by dots; a pattern may end in *. A payload is JSON of at most 1 MiB. The bus
 // never makes a publisher wait: a subscriber that is too slow loses the oldest
 // messages, and its envelopes say how many.
 //

@@ -1,6 +1,7 @@
 package ipc
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"unicode/utf8"
@@ -49,10 +50,13 @@ func (e *Error) Error() string {
 	return "ipc: " + e.Code.String() + ": " + e.Detail
 }
 
-// Is compares by code.
+// Is compares by code. A cancelled call is context.Canceled: the contract has
+// no code for it here, so that it comes as unknown, with that word.
 func (e *Error) Is(target error) bool {
-	t, ok := target.(*Error)
-	return ok && t.Code == e.Code
+	if t, ok := target.(*Error); ok {
+		return t.Code == e.Code
+	}
+	return target == context.Canceled && e.Code == Unknown && e.Detail == "cancelled"
 }
 
 // One error for each code that a program is likely to act on, for errors.Is.

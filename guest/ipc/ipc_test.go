@@ -3,6 +3,7 @@
 package ipc
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -78,6 +79,11 @@ func TestErrors(t *testing.T) {
 	mem.Give(result, 12, []byte("why"))
 	if err := liftError(result.View(), 8); err.Error() != "ipc: unknown: why" {
 		t.Error(err)
+	}
+	for detail, cancelled := range map[string]bool{"cancelled": true, "why": false} {
+		if err := error(&Error{Code: Unknown, Detail: detail}); errors.Is(err, context.Canceled) != cancelled {
+			t.Errorf("%v is context.Canceled: %t", err, !cancelled)
+		}
 	}
 	// The host would trap a capsule for text that is not UTF-8.
 	if err := Publish("a", []byte{0xff}); !errors.Is(err, ErrInvalid) {

@@ -46,8 +46,8 @@ func (m Message) Decode(v any) error {
 type Envelope struct {
 	Messages []Message
 
-	// Dropped is how many messages this subscription has lost because it was
-	// too slow; Lagged is how many it is behind.
+	// Dropped is how many messages this subscription has lost since the
+	// envelope before because it was too slow, Lagged how many in all.
 	Dropped, Lagged uint64
 }
 
@@ -93,18 +93,14 @@ func (s *Subscription) Recv(d time.Duration) (Envelope, error) {
 // is told as [ErrLost], after which the loop may go on.
 func (s *Subscription) Messages() iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
-		var lost uint64
 		for {
 			e, err := s.Recv(MaxRecv)
 			if err != nil {
 				yield(Message{}, err)
 				return
 			}
-			if e.Dropped > lost {
-				lost = e.Dropped
-				if !yield(Message{}, ErrLost) {
-					return
-				}
+			if e.Dropped > 0 && !yield(Message{}, ErrLost) {
+				return
 			}
 			for _, m := range e.Messages {
 				if !yield(m, nil) {

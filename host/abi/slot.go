@@ -49,15 +49,20 @@ func (l *Lowerer) Put(b []byte) uint32 {
 		trap("a value of %d bytes does not fit a guest's memory", len(b))
 	}
 	at := l.alloc(1, uint32(len(b)))
+	l.write(at, b)
+	return at
+}
+
+// write copies b to an address that alloc returned for it.
+func (l *Lowerer) write(at uint32, b []byte) {
 	if len(b) == 0 {
-		return at
+		return
 	}
 	dst, ok := l.g.Read(at, uint32(len(b)))
 	if !ok {
 		trap("cabi_realloc returned %d for %d bytes: outside the memory", at, len(b))
 	}
 	copy(dst, b)
-	return at
 }
 
 // PutText is Put for a string.
@@ -149,6 +154,9 @@ func (s Slot) Handle(v uint32) {
 	binary.LittleEndian.PutUint32(s.b, v)
 }
 
+// Resource returns which resource an own is a handle of.
+func (s Slot) Resource() *Resource { return s.t.resource }
+
 // Text sets a string, in memory that the guest allocates. It must be UTF-8.
 func (s Slot) Text(v string) {
 	s.must(KindString)
@@ -159,6 +167,23 @@ func (s Slot) Text(v string) {
 func (s Slot) Bytes(v []byte) {
 	s.must(KindList)
 	s.place(s.l.Put(v), len(v))
+}
+
+// List sets a list of n elements, in memory that the guest allocates; each sets
+// the i-th. The elements go to the guest at once, when the last is set.
+func (s Slot) List(n int, each func(i int, element Slot)) {
+	s.must(KindList)
+	of := s.t.elem
+	if uint64(n)*uint64(of.size) > maxLowered {
+		trap("a list of %d elements does not fit a guest's memory", n)
+	}
+	buf := make([]byte, n*int(of.size))
+	at := s.l.alloc(of.align, uint32(len(buf)))
+	for i := range n {
+		each(i, Slot{l: s.l, t: of, b: buf[i*int(of.size) : (i+1)*int(of.size)]})
+	}
+	s.l.write(at, buf)
+	s.place(at, n)
 }
 
 func (s Slot) place(at uint32, n int) {

@@ -25,10 +25,13 @@ type entry struct {
 	rep any
 }
 
+// Full tells whether the table has no room.
+func (t *Table) Full() bool { return len(t.entries) >= t.Limit || t.next >= maxIndex }
+
 // Room traps if the table is full. It is for the function that is about to make
 // what the next handle will stand for.
 func (t *Table) Room() {
-	if len(t.entries) >= t.Limit || t.next >= maxIndex {
+	if t.Full() {
 		trap("the instance holds %d handles and may hold no more; drop those not needed", len(t.entries))
 	}
 }

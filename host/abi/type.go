@@ -170,6 +170,14 @@ func textOf(t *Type) string {
 	return t.text
 }
 
+// Named returns the type under another name, as an interface text does with
+// "type name = …".
+func (t *Type) Named(name string) *Type {
+	n := *t
+	n.text = name
+	return &n
+}
+
 // Kind returns the sort of the type.
 func (t *Type) Kind() Kind { return t.kind }
 

@@ -151,6 +151,9 @@ func (v View) Handle() uint32 {
 	return v.word(0)
 }
 
+// Resource returns which resource an own or a borrow is a handle of.
+func (v View) Resource() *Resource { return v.t.resource }
+
 // word reads the i-th 32-bit word of the value. A flat slot is cut to its lower
 // half.
 func (v View) word(i int) uint32 {
@@ -176,6 +179,23 @@ func (v View) Text() string {
 	b := v.take(v.word(0), v.word(1), 1, 1)
 	if !utf8.Valid(b) {
 		trap("%s: string is not UTF-8", v.name)
+	}
+	return string(b)
+}
+
+// Clip reads the first n bytes of a string, or fewer so as not to split a rune;
+// no more is copied. All of it must be UTF-8.
+func (v View) Clip(n int) string {
+	v.must(KindString)
+	b := v.take(v.word(0), v.word(1), 1, 1)
+	if !utf8.Valid(b) {
+		trap("%s: string is not UTF-8", v.name)
+	}
+	if n < len(b) {
+		for n > 0 && !utf8.RuneStart(b[n]) {
+			n--
+		}
+		b = b[:n]
 	}
 	return string(b)
 }

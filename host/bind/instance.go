@@ -2,6 +2,7 @@ package bind
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"time"
 
@@ -9,31 +10,22 @@ import (
 
 	"github.com/astrid-os/processledger/host"
 	"github.com/astrid-os/processledger/host/abi"
-	"github.com/astrid-os/processledger/ledger/event"
 )
 
-// Processes is the process host, as far as guests reach it.
-type Processes interface {
-	// Spawn runs a program to its end. The end of ctx cancels it.
-	Spawn(ctx context.Context, c host.Caller, r host.Request) (*host.Result, error)
+// Services are what guests reach by the served functions.
+type Services struct {
+	Processes Processes
 
-	// SpawnBackground starts a program. The end of ctx until it returns
-	// cancels it.
-	SpawnBackground(ctx context.Context, c host.Caller, r host.Request) (Process, error)
-}
+	// System may be nil: then there is no configuration and no capability.
+	System System
 
-// Process is one background process of a guest.
-type Process interface {
-	ReadLogs(ctx context.Context, c host.Caller) (host.Logs, error)
-	Wait(ctx context.Context, c host.Caller, timeout *time.Duration) (event.Exit, error)
-	Kill(ctx context.Context, c host.Caller) (host.KillResult, error)
-	Signal(ctx context.Context, c host.Caller, s host.Signal) error
-	OSPid(c host.Caller) (uint32, error)
-	Drop(ctx context.Context, c host.Caller) error
+	// Log gets what guests log, and the host's own faults; nil means nowhere.
+	Log *slog.Logger
 }
 
 // maxHandles is how many handles an instance may hold. Live processes are
-// bounded by quotas; this bounds those that have ended and were not dropped.
+// bounded by quotas; this bounds those that have ended and were not dropped,
+// and pollables.
 const maxHandles = 1024
 
 // Instance is one running guest, as the served functions see it: its handles,
@@ -41,6 +33,7 @@ const maxHandles = 1024
 // the guest.
 type Instance struct {
 	procs Processes
+	sys   System
 	log   *slog.Logger
 	table abi.Table
 
@@ -48,23 +41,33 @@ type Instance struct {
 	// may come out of its _initialize.
 	guest *abi.Guest
 
-	// caller and soft are of the invocation that is being served. Invariant:
-	// soft is nil exactly when there is none.
-	caller host.Caller
+	// What follows is of the invocation that is being served. Invariant: soft
+	// is nil exactly when there is none.
 	soft   context.Context
+	caller host.Caller
+	began  time.Time
 }
 
 // NewInstance returns the state for a guest that is about to be instantiated.
-func NewInstance(p Processes, log *slog.Logger) *Instance {
-	return &Instance{procs: p, log: log, table: abi.Table{Limit: maxHandles}}
+func NewInstance(s Services) *Instance {
+	in := &Instance{procs: s.Processes, sys: s.System, log: s.Log, table: abi.Table{Limit: maxHandles}}
+	if in.sys == nil {
+		in.sys = noSystem{}
+	}
+	if in.log == nil {
+		in.log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	return in
 }
 
 // Begin says on whose behalf the guest runs from now on. The end of soft makes
-// calls that wait for a process return cancelled; the guest itself goes on.
-func (in *Instance) Begin(soft context.Context, c host.Caller) { in.soft, in.caller = soft, c }
+// calls that wait return cancelled; the guest itself goes on.
+func (in *Instance) Begin(soft context.Context, c host.Caller) {
+	in.soft, in.caller, in.began = soft, c, time.Now()
+}
 
 // End takes back what Begin said.
-func (in *Instance) End() { in.soft, in.caller = nil, host.Caller{} }
+func (in *Instance) End() { in.soft, in.caller, in.began = nil, host.Caller{}, time.Time{} }
 
 // Guest returns the guest's memory and allocator; m is its module.
 func (in *Instance) Guest(m api.Module) (*abi.Guest, error) {
@@ -77,6 +80,9 @@ func (in *Instance) Guest(m api.Module) (*abi.Guest, error) {
 	}
 	return in.guest, nil
 }
+
+// Handles returns how many handles the guest holds, of all kinds.
+func (in *Instance) Handles() int { return in.table.Len() }
 
 type instanceKey struct{}
 

@@ -2,7 +2,6 @@ package bind
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime/debug"
 
@@ -16,7 +15,8 @@ import (
 // call is one call of a served function.
 type call struct {
 	// ctx ends when the instance is to be given up (the hard cancel, or the
-	// end of the guest's call); soft ends with a cancel of the invocation.
+	// end of the guest's call); soft ends with a cancel of the invocation, and
+	// goes to all that waits.
 	ctx, soft context.Context
 
 	in   *Instance
@@ -26,8 +26,28 @@ type call struct {
 // caller is on whose behalf the call is made.
 func (c *call) caller() host.Caller { return c.in.caller }
 
+// arg returns a parameter.
+func (c *call) arg(name string) abi.View { return c.args.Field(name) }
+
+// self returns what the handle stands for whose method is called.
+func (c *call) self() any {
+	v := c.arg("self")
+	return c.in.table.Borrow(v.Resource(), v.Handle())
+}
+
+// drop takes back the handle that is dropped, and returns what it stood for.
+func (c *call) drop() any {
+	v := c.arg("self")
+	return c.in.table.Drop(v.Resource(), v.Handle())
+}
+
+// give returns what sets an own to a new handle, which stands for rep.
+func (c *call) give(rep any) func(abi.Slot) {
+	return func(s abi.Slot) { s.Handle(c.in.table.Add(s.Resource(), rep)) }
+}
+
 // Instantiate makes the served interfaces importable in a runtime. Guests must
-// be called with a context from [Instance.With].
+// be linked with [Link], and called with a context from [Instance.With].
 func Instantiate(ctx context.Context, r wazero.Runtime) error {
 	for _, rev := range revisions {
 		b := r.NewHostModuleBuilder(rev.module)
@@ -61,7 +81,7 @@ func (f function) serve() api.GoModuleFunc {
 		ok, err := f.do(c)
 		if f.Result() != nil {
 			lower := abi.NewLowerer(ctx, g)
-			ret.Store(&lower, func(s abi.Slot) { in.answer(s, f.Name, ok, err) })
+			ret.Store(&lower, func(s abi.Slot) { in.answer(s, f, ok, err) })
 		}
 	}
 }
@@ -80,35 +100,4 @@ func (in *Instance) reportPanic(name string) {
 			"panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 		panic(r)
 	}
-}
-
-// answer sets a result<_, error-code>.
-func (in *Instance) answer(s abi.Slot, name string, ok func(abi.Slot), err error) {
-	if err != nil {
-		in.fail(s.Case(1), name, err)
-		return
-	}
-	if v := s.Case(0); ok != nil {
-		ok(v)
-	}
-}
-
-// fail sets an error-code. An error that the process host did not put into the
-// contract's words is told to the operator and not to the guest.
-func (in *Instance) fail(s abi.Slot, name string, err error) {
-	var e *host.Error
-	switch {
-	case errors.As(err, &e):
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		e = &host.Error{Code: host.Cancelled}
-	default:
-		in.log.Error("a served function failed", "function", name,
-			"capsule", in.caller.Capsule, "principal", in.caller.Principal, "error", err)
-		e = &host.Error{Code: host.Unknown, Detail: "the host failed; its log says why"}
-	}
-	if e.Code < host.Unknown {
-		s.Case(int(e.Code))
-		return
-	}
-	s.Case(int(host.Unknown)).Text(lossyString(e.Detail))
 }

@@ -100,3 +100,18 @@ func TestLastWords(t *testing.T) {
 		t.Errorf("last words %q", got)
 	}
 }
+
+// FuzzUnwrap: a component that lies about its sections is an error, not a
+// panic, and what comes out of one is a core module that stood in it.
+func FuzzUnwrap(f *testing.F) {
+	m := abitest.New().Bytes()
+	f.Add(append(bytes.Clone(wrapped), append([]byte{1, byte(len(m))}, m...)...))
+	f.Add(append(bytes.Clone(wrapped), 4, 1, 0, 7, 2, 0))
+	f.Add(append(bytes.Clone(wrapped), 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1))
+	f.Add(m)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if out, err := unwrap(b); err == nil && (!bytes.HasPrefix(out, core) || !bytes.Contains(b, out)) {
+			t.Errorf("%q became %q", b, out)
+		}
+	})
+}

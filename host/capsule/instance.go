@@ -50,7 +50,7 @@ type instance struct {
 
 func newInstance(id string, p bind.Processes, log *slog.Logger) *instance {
 	return &instance{
-		id: id, bound: bind.NewInstance(p, log),
+		id: id, bound: bind.NewInstance(bind.Services{Processes: p, Log: log}),
 		stdout: newOutput(log, slog.LevelInfo, "stdout"),
 		stderr: newOutput(log, slog.LevelWarn, "stderr"),
 	}

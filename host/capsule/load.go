@@ -226,10 +226,15 @@ func readFile(root *os.Root, name string, most int64) ([]byte, error) {
 
 // compile compiles a module and checks what it imports and exports.
 func (s *Set) compile(ctx context.Context, c *Capsule, module []byte) error {
-	if !bytes.HasPrefix(module, core) {
-		return fmt.Errorf("is %s", kindOf(module))
+	module, err := unwrap(module)
+	if err != nil {
+		return err
 	}
-	module, err := capTables(module)
+	linked, unserved := bind.Link(s.runtime, module)
+	if linked != nil {
+		module = linked
+	}
+	module, err = capTables(module)
 	if err != nil {
 		return err
 	}
@@ -237,7 +242,7 @@ func (s *Set) compile(ctx context.Context, c *Capsule, module []byte) error {
 	if err != nil {
 		return fmt.Errorf("is not a valid module: %w", err)
 	}
-	if err := errors.Join(bind.Check(s.runtime, cm, module), checkExports(cm)); err != nil {
+	if err := errors.Join(unserved, checkExports(cm)); err != nil {
 		return errors.Join(err, cm.Close(ctx))
 	}
 	c.module = cm

@@ -147,7 +147,7 @@ func TestLoadNamesWhatIsWrong(t *testing.T) {
 		module []byte
 		want   string
 	}{
-		"component":     {[]byte("\x00asm\x0d\x00\x01\x00..."), "is a component; this host runs core modules"},
+		"component":     {[]byte("\x00asm\x0d\x00\x01\x00..."), "is a component whose sections cannot be read"},
 		"newer":         {[]byte("\x00asm\x02\x00\x00\x00"), "of a version that this host does not know"},
 		"text":          {[]byte("\n  (module)"), "text form"},
 		"native":        {[]byte("\x7fELF"), "native program"},

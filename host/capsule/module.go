@@ -7,19 +7,15 @@ import (
 	"fmt"
 )
 
-// core is how a core module begins: magic, version 1, layer 0.
-var core = []byte("\x00asm\x01\x00\x00\x00")
-
-// kindOf says what a file is that is no core module.
+// kindOf says what a file is that is neither a core module nor a component.
 func kindOf(b []byte) string {
 	trimmed := bytes.TrimLeft(b[:min(len(b), 256)], " \t\r\n")
 	for _, k := range []struct {
 		prefix, is string
 	}{
-		{"\x00asm\x0d\x00\x01\x00", "a component; this host runs core modules: give it the module that the component was made from"},
 		{"\x00asm", "WebAssembly of a version that this host does not know"},
 		{"(module", "WebAssembly in text form; assemble it first"},
-		{"(component", "a component in text form"},
+		{"(component", "a component in text form; assemble it first"},
 		{"\x7fELF", "a native program (ELF); build it with GOOS=wasip1 GOARCH=wasm"},
 		{"MZ", "a native program (PE)"},
 		{"PK\x03\x04", "a zip archive; unpack it first"},

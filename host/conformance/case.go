@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Case is one named story of calls and what they answer.
@@ -31,7 +33,7 @@ type Case struct {
 
 // Step is one act of the driver, with the answer that is expected.
 type Step struct {
-	Verb string // invoke, await, cancel, retire or restart
+	Verb string // invoke, await, cancel, retire, restart, runs or granted
 
 	// Of invoke and others: on whose behalf. Capsule is "main" unless said.
 	Principal, Capsule, CallID string
@@ -42,6 +44,14 @@ type Step struct {
 
 	// Until repeats the invocation until its answer contains this.
 	Until string
+
+	// Times is how often the invocation is made; answers that repeat the one
+	// before are not shown. Of runs: how many processes are waited for.
+	Times int
+
+	// Least and Most bound how long the step may take; a Most of 0 is no
+	// bound. A step that takes less or more says so in its answer.
+	Least, Most time.Duration
 
 	Lines []Line // the calls of the invocation
 
@@ -176,7 +186,7 @@ func (st *Step) call(s, text string) error {
 
 // invocation reads what stands before the >.
 func invocation(words []string) (Step, error) {
-	st := Step{Verb: "invoke", Principal: words[0], Capsule: "main"}
+	st := Step{Verb: "invoke", Principal: words[0], Capsule: "main", Times: 1}
 	if len(words)%2 == 0 {
 		return st, fmt.Errorf("prompt %q: want PRINCIPAL and pairs of words", strings.Join(words, " "))
 	}
@@ -191,29 +201,57 @@ func invocation(words []string) (Step, error) {
 		case "until":
 			st.Until = pair[1]
 		default:
-			return st, fmt.Errorf("prompt: no attribute is called %q", pair[0])
+			if err := st.measure(pair[0], pair[1]); err != nil {
+				return st, err
+			}
 		}
 	}
 	return st, nil
+}
+
+// measure reads the attributes that are numbers.
+func (st *Step) measure(key, value string) (err error) {
+	switch key {
+	case "times":
+		st.Times, err = strconv.Atoi(value)
+	case "took":
+		least, most, _ := strings.Cut(value, "..")
+		if st.Least, err = time.ParseDuration(least); err == nil {
+			st.Most, err = time.ParseDuration(most)
+		}
+	default:
+		err = fmt.Errorf("prompt: no attribute is called %q", key)
+	}
+	return err
 }
 
 // driverStep reads what stands behind the !.
 func driverStep(words []string) (Step, error) {
 	st := Step{Capsule: "main"}
 	bad := fmt.Errorf("no step is %q", strings.Join(words, " "))
-	switch n := len(words); {
-	case n == 0:
-		return st, bad
-	case words[0] == "restart" && n == 1:
-	case words[0] == "await" && n == 2:
-		st.Job = words[1]
-	case words[0] == "retire" && n == 2:
-		st.Principal = words[1]
-	case words[0] == "cancel" && n == 3:
-		st.Principal, st.CallID = words[1], words[2]
-	default:
+	n := len(words)
+	if n == 0 {
 		return st, bad
 	}
 	st.Verb = words[0]
+	switch {
+	case words[0] == "restart" && n == 1:
+	case words[0] == "granted" && n == 2:
+		st.Principal = words[1]
+	case words[0] == "await" && n == 2:
+		st.Job = words[1]
+	case words[0] == "await" && n == 4:
+		st.Job = words[1]
+		return st, st.measure(words[2], words[3])
+	case words[0] == "retire" && n == 2:
+		st.Principal = words[1]
+	case words[0] == "runs" && n == 3:
+		st.Principal = words[1]
+		return st, st.measure("times", words[2])
+	case words[0] == "cancel" && n == 4:
+		st.Principal, st.Capsule, st.CallID = words[1], words[2], words[3]
+	default:
+		return st, bad
+	}
 	return st, nil
 }

@@ -18,12 +18,16 @@ type Host interface {
 	// did not answer is an Answer too.
 	Invoke(ctx context.Context, c Call) (Answer, error)
 
-	// Cancel cancels the calls of a principal that have this call id, as a
-	// cancelled tool does.
-	Cancel(ctx context.Context, principal, callID string) error
+	// Cancel cancels the calls of a principal and a capsule that have this
+	// call id, as a cancelled tool does.
+	Cancel(ctx context.Context, principal, capsule, callID string) error
 
-	// Retire ends all processes of a principal.
+	// Retire ends all processes of a principal and blocks until they have
+	// ended.
 	Retire(ctx context.Context, principal string) error
+
+	// Running tells how many processes of a principal live, of every tier.
+	Running(ctx context.Context, principal string) (int, error)
 
 	// Restart ends the host as a SIGKILL does, and starts it again.
 	Restart(ctx context.Context) error
@@ -31,6 +35,14 @@ type Host interface {
 	// Close ends the host and its processes. The error tells what it left
 	// behind, if the host can tell.
 	Close() error
+}
+
+// Granter is a host that can tell what it granted, as no guest can see it.
+type Granter interface {
+	// Granted describes the newest spawn of a principal that was granted: its
+	// tier and, of a persistent one, "lifetime=DURATION idle=DURATION
+	// retention=DURATION ring=BYTES overflow=POLICY".
+	Granted(ctx context.Context, principal string) (string, error)
 }
 
 // Setup is what a host is started with.

@@ -79,15 +79,30 @@ func (h *inProcess) Invoke(ctx context.Context, c conformance.Call) (conformance
 }
 
 // Cancel implements Host.
-func (h *inProcess) Cancel(ctx context.Context, principal, callID string) error {
-	_, err := h.w.Host.Cancel(ctx, operator, host.CancelRequest{Principal: principal, CallIDs: []string{callID}})
+func (h *inProcess) Cancel(ctx context.Context, principal, capsule, callID string) error {
+	_, err := h.w.Host.Cancel(ctx, operator, host.CancelRequest{Principal: principal, Capsule: capsule, CallIDs: []string{callID}})
 	return err
 }
 
 // Retire implements Host.
 func (h *inProcess) Retire(ctx context.Context, principal string) error {
-	_, err := h.w.Host.Cancel(ctx, operator, host.CancelRequest{Principal: principal})
-	return err
+	if _, err := h.w.Host.Cancel(ctx, operator, host.CancelRequest{Principal: principal}); err != nil {
+		return err
+	}
+	for over := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if n, _ := h.Running(ctx, principal); n == 0 {
+			break
+		}
+		if time.Now().After(over) {
+			return errors.New("processes of a retired principal live on")
+		}
+	}
+	return nil
+}
+
+// Running implements Host.
+func (h *inProcess) Running(_ context.Context, principal string) (int, error) {
+	return int(h.w.Live.Snapshot().LivePrincipal(principal).Total()), nil
 }
 
 // Restart implements Host.

@@ -17,9 +17,10 @@ type Line struct {
 // Field is one argument of a call.
 type Field struct {
 	Key   string
-	Times int    // more than 1: the value is this many times the text
 	Text  string // the value, or
 	Ref   string // the variable whose value it is
+	Times int    // more than 1: the value is this many times the text
+	Pad   int    // this many x follow the text
 }
 
 var (
@@ -44,13 +45,15 @@ func parseLine(s string) (l Line, err error) {
 		if !ok {
 			return l, fmt.Errorf("%q is no KEY=VALUE", w)
 		}
-		f := Field{Key: key, Times: 1}
-		if k, n, ok := strings.Cut(key, "*"); ok {
-			if f.Key = k; true {
-				if f.Times, err = strconv.Atoi(n); err != nil {
-					return l, err
-				}
-			}
+		f := Field{Times: 1}
+		var many string
+		if f.Key, many, ok = strings.Cut(key, "*"); ok {
+			f.Times, err = strconv.Atoi(many)
+		} else if f.Key, many, ok = strings.Cut(key, "+"); ok {
+			f.Pad, err = strconv.Atoi(many)
+		}
+		if err != nil {
+			return l, err
 		}
 		l.Fields = append(l.Fields, f.spread(value)...)
 	}
@@ -136,6 +139,8 @@ func (l Line) encode(vars map[string]string) string {
 		b.WriteString("\t" + f.Key)
 		if f.Times != 1 {
 			b.WriteString("*" + strconv.Itoa(f.Times))
+		} else if f.Pad > 0 {
+			b.WriteString("+" + strconv.Itoa(f.Pad))
 		}
 		if f.Ref != "" {
 			if v, ok := vars[f.Ref]; ok {

@@ -3,6 +3,8 @@ package conformance
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -86,10 +88,24 @@ func (r *run) unmap(s string) string {
 	return strings.ReplaceAll(s, r.vars["case"], "${case}")
 }
 
+// step makes a step, and says when it took too long or not long enough.
 func (r *run) step(ctx context.Context, st *Step) ([]string, error) {
+	began := time.Now()
+	lines, err := r.act(ctx, st)
+	if took := time.Since(began); st.Most > 0 && (took < st.Least || took > st.Most) {
+		lines = append(lines, fmt.Sprintf("took %v", took.Round(time.Millisecond)))
+	}
+	return lines, err
+}
+
+func (r *run) act(ctx context.Context, st *Step) ([]string, error) {
 	switch st.Verb {
+	case "granted":
+		return r.granted(ctx, st)
+	case "runs":
+		return r.runs(ctx, st)
 	case "cancel":
-		return nil, r.host.Cancel(ctx, r.principal(st.Principal), st.CallID)
+		return nil, r.host.Cancel(ctx, r.principal(st.Principal), st.Capsule, st.CallID)
 	case "retire":
 		return nil, r.host.Retire(ctx, r.principal(st.Principal))
 	case "restart":
@@ -98,7 +114,7 @@ func (r *run) step(ctx context.Context, st *Step) ([]string, error) {
 		return r.await(st.Job)
 	}
 	if st.Job == "" {
-		return r.invokeUntil(ctx, st)
+		return r.invokeTimes(ctx, st)
 	}
 	j := &job{st: st, done: make(chan struct{})}
 	r.jobs[st.Job] = j
@@ -129,6 +145,45 @@ func (r *run) callOf(st *Step) Call {
 		lines = append(lines, l.encode(r.vars))
 	}
 	return Call{Principal: r.principal(st.Principal), Capsule: st.Capsule, CallID: st.CallID, Payload: strings.Join(lines, "\n")}
+}
+
+// runs waits until as many processes of a principal live.
+func (r *run) runs(ctx context.Context, st *Step) ([]string, error) {
+	for over := time.Now().Add(untilMost); ; time.Sleep(untilEvery) {
+		n, err := r.host.Running(ctx, r.principal(st.Principal))
+		if err != nil || n == st.Times {
+			return nil, err
+		}
+		if time.Now().After(over) {
+			return []string{strconv.Itoa(n)}, nil
+		}
+	}
+}
+
+// granted asks a host that can tell for what was granted.
+func (r *run) granted(ctx context.Context, st *Step) ([]string, error) {
+	g, ok := r.host.(Granter)
+	if !ok {
+		return st.Want, nil
+	}
+	text, err := g.Granted(ctx, r.principal(st.Principal))
+	return []string{text}, err
+}
+
+// invokeTimes invokes as often as the step says.
+func (r *run) invokeTimes(ctx context.Context, st *Step) (lines []string, err error) {
+	var last []string
+	for range st.Times {
+		got, err := r.invokeUntil(ctx, st)
+		if err != nil {
+			return lines, err
+		}
+		if !slices.Equal(got, last) {
+			lines = append(lines, got...)
+		}
+		last = got
+	}
+	return lines, nil
 }
 
 // invokeUntil invokes once, or until the answer is the one that is waited for.

@@ -56,6 +56,7 @@ var hostPoints = []Point{
 	{"daemon.signal.requested", Daemon, "a signal requested by the host and not sent: its delivery is unknown"},
 	{"daemon.signal.sent", Daemon, "a signal sent and not recorded as sent: its delivery is unknown"},
 	{"daemon.signal.recorded", Daemon, "a signal recorded as sent; whoever asked was not told"},
+	{"daemon.stdin.closed", Daemon, "an input that is recorded as closed and is open: the next daemon closes it"},
 	{"daemon.timer.fired", Daemon, "a timer that fired, its TERM sent, its KILL to come"},
 	{"daemon.handle.attached", Daemon, "a persistent process with a recorded attachment whose handle nobody has"},
 	{"daemon.stop.requested", Daemon, "a stop whose TERM was not sent; recovery goes on with it"},

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 
@@ -49,6 +50,44 @@ func (d *Daemon) Cancel(ctx context.Context, by event.Actor, r *control.CancelRe
 	return &control.CancelAnswer{
 		Cancel: result.ID.String(), Handles: texts(result.Handles), Unrecorded: result.Unrecorded, Waiting: waiting,
 	}, nil
+}
+
+// Idle implements serve.Backend.
+func (d *Daemon) Idle() map[string]time.Duration {
+	e := d.engine.Load()
+	if e == nil {
+		return nil
+	}
+	idle := map[string]time.Duration{}
+	for id, unused := range e.host.Idle() {
+		idle[id.String()] = unused
+	}
+	return idle
+}
+
+// Stop implements serve.Backend.
+func (d *Daemon) Stop(ctx context.Context, by event.Actor, r *control.StopRequest) (*control.StopAnswer, error) {
+	e, err := d.ready()
+	if err != nil {
+		return nil, err
+	}
+	id, err := ulid.ParseStrict(r.ID)
+	if err != nil {
+		return nil, control.Errorf(control.CodeUsage, "%q is no process's id: %v", r.ID, err)
+	}
+	var grace *time.Duration
+	if r.GraceNano != nil {
+		grace = new(time.Duration(*r.GraceNano))
+	}
+	stopped, err := e.host.StopHandle(ctx, by, id, grace)
+	if err != nil {
+		return nil, hostError(err)
+	}
+	a := &control.StopAnswer{ID: id.String(), Cause: stopped.Cause, Released: stopped.Released}
+	if x := stopped.Exit; x != nil {
+		a.Exit = &control.Exit{Code: x.Code, Signal: x.Signal}
+	}
+	return a, nil
 }
 
 func texts(ids []ulid.ULID) []string {

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/astrid-os/processledger/projector"
 )
 
 // keyBytes is the length of a key: that of the digests it keys.
@@ -20,13 +22,32 @@ type keys struct {
 	processIDs []byte // that the ids of persistent processes are derived by
 }
 
-// loadKeys loads all of them.
+// loadKeys loads those that need no ledger.
 func loadKeys(data string) (k keys, err error) {
-	if k.redaction, err = loadKey(data, "redaction", "the digests in the ledger cannot be compared any more"); err != nil {
-		return k, err
-	}
-	k.processIDs, err = loadKey(data, "process-ids", "capsules do not know their persistent processes any more")
+	k.redaction, err = loadKey(data, "redaction", "the digests in the ledger cannot be compared any more")
 	return k, err
+}
+
+// processIDsKey is the name of the key that the ids of persistent processes are
+// derived by.
+const processIDsKey = "process-ids"
+
+// loadProcessIDs loads that key. A new one is made only while the ledger holds no
+// process whose id it would lose: else its creator could never use or release it
+// again, and whoever lost the key is to know at once.
+func (k *keys) loadProcessIDs(data string, s *projector.State) (err error) {
+	held := 0
+	for _, h := range s.Handles() {
+		if len(h.ProcessIDHash) > 0 {
+			held++
+		}
+	}
+	path := filepath.Join(data, "keys", processIDsKey)
+	if _, err := os.Stat(path); held > 0 && errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("key %s: %s is missing, and the ledger holds %d persistent processes whose ids were made with it; restore it from a backup", processIDsKey, path, held)
+	}
+	k.processIDs, err = loadKey(data, processIDsKey, "capsules do not know their persistent processes any more")
+	return err
 }
 
 // loadKey returns the key of one purpose, keys/NAME in the data directory, and
@@ -37,7 +58,7 @@ func loadKeys(data string) (k keys, err error) {
 // keyed by it, and the next start makes another.
 func loadKey(data, name, without string) ([]byte, error) {
 	dir := filepath.Join(data, "keys")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(dir); err != nil {
 		return nil, fmt.Errorf("key %s: %w", name, err)
 	}
 	path := filepath.Join(dir, name)
@@ -82,6 +103,16 @@ func writeDurably(path string, b []byte) error {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// makeDir makes a directory of mode 0700 if it is missing, so that a key in it
+// is not lost with it after a crash.
+func makeDir(dir string) error {
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return errors.Join(err, syncDir(filepath.Dir(dir)))
 }
 
 func syncDir(dir string) error {

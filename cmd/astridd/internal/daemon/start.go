@@ -33,6 +33,9 @@ func (d *Daemon) start(ctx context.Context) error {
 	if err = errors.Join(err, <-probed); err != nil {
 		return err
 	}
+	if err := keys.loadProcessIDs(d.cfg.Data, d.live.Load().Snapshot()); err != nil {
+		return err
+	}
 	if err := d.recordStart(ctx); err != nil {
 		return err
 	}

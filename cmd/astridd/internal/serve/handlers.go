@@ -30,9 +30,12 @@ func (s *Server) ps(w http.ResponseWriter, r *http.Request) {
 	all := r.URL.Query().Get("all")
 	var ps *control.Ps
 	live.View(func(st *projector.State) { ps = control.TableOf(st, all == "1" || all == "true") })
-	unrecorded := s.o.Backend.Unrecorded()
+	unrecorded, idle := s.o.Backend.Unrecorded(), s.o.Backend.Idle()
 	for i := range ps.Handles {
 		ps.Handles[i].Unrecorded = slices.Contains(unrecorded, ps.Handles[i].ID)
+		if unused, known := idle[ps.Handles[i].ID]; known {
+			ps.Handles[i].IdleNano = new(unused.Nanoseconds())
+		}
 	}
 	answer(w, ps)
 }

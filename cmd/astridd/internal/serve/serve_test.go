@@ -33,13 +33,19 @@ type fake struct {
 	unrecorded []string
 	invoke     func(context.Context, event.Actor, *control.Invocation) (*control.Answer, error)
 	cancelled  *control.CancelRequest
+	idle       map[string]time.Duration
+	stop       func(context.Context, event.Actor, *control.StopRequest) (*control.StopAnswer, error)
 }
 
 func (f *fake) Status() *control.Status {
 	return &control.Status{Version: "v-test", API: control.Version, Phase: f.phase}
 }
-func (f *fake) Live() *projector.Live { return f.live }
-func (f *fake) Unrecorded() []string  { return f.unrecorded }
+func (f *fake) Live() *projector.Live          { return f.live }
+func (f *fake) Unrecorded() []string           { return f.unrecorded }
+func (f *fake) Idle() map[string]time.Duration { return f.idle }
+func (f *fake) Stop(ctx context.Context, by event.Actor, r *control.StopRequest) (*control.StopAnswer, error) {
+	return f.stop(ctx, by, r)
+}
 func (f *fake) Capsules() *control.Capsules {
 	return &control.Capsules{Capsules: []control.Capsule{{Name: "builder"}}}
 }
@@ -565,5 +571,50 @@ func TestUnreachable(t *testing.T) {
 	_, err := c.Status(t.Context())
 	if control.ExitCode(err) != 4 || !strings.Contains(err.Error(), "is astridd running?") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestStop holds what reaches the daemon, and that only whole ids and graces in
+// their bounds do.
+func TestStop(t *testing.T) {
+	h := start(t)
+	id := ulid.Make().String()
+	var got *control.StopRequest
+	var by event.Actor
+	h.stop = func(_ context.Context, a event.Actor, r *control.StopRequest) (*control.StopAnswer, error) {
+		by, got = a, r
+		return &control.StopAnswer{ID: r.ID, Exit: &control.Exit{Signal: new(int32(15))}, Cause: "stop", Released: true}, nil
+	}
+	a, err := h.client.Stop(t.Context(), &control.StopRequest{ID: id, GraceNano: new(int64(7))})
+	if err != nil || a.ID != id || *a.Exit.Signal != 15 || a.Cause != "stop" || !a.Released {
+		t.Errorf("answer %+v, %v", a, err)
+	}
+	if got == nil || got.ID != id || *got.GraceNano != 7 || by.Kind != event.ActorOperator || by.UID != uint32(os.Geteuid()) {
+		t.Errorf("the daemon got %+v by %+v", got, by)
+	}
+	for _, bad := range []*control.StopRequest{
+		{}, {ID: id[:8]}, {ID: id, GraceNano: new(int64(-1))}, {ID: id, GraceNano: new(mostGrace.Nanoseconds() + 1)},
+	} {
+		var ce *control.Error
+		if _, err := h.client.Stop(t.Context(), bad); !errors.As(err, &ce) || ce.Code != control.CodeUsage {
+			t.Errorf("%+v: %v", bad, err)
+		}
+	}
+}
+
+// TestPsTellsIdle: what only the daemon knows is in the table.
+func TestPsTellsIdle(t *testing.T) {
+	h := start(t)
+	h.fill(t)
+	h.idle = map[string]time.Duration{h.ids["make"].String(): time.Minute}
+	ps, err := h.client.Ps(t.Context(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range ps.Handles {
+		want := p.ID == h.ids["make"].String()
+		if known := p.IdleNano != nil; known != want || known && *p.IdleNano != time.Minute.Nanoseconds() {
+			t.Errorf("%s is idle for %v", p.Command, p.IdleNano)
+		}
 	}
 }

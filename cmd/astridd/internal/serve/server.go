@@ -43,10 +43,15 @@ type Backend interface {
 
 	Capsules() *control.Capsules
 
-	// Invoke and Cancel act on behalf of an operator. When the context ends,
-	// an invocation is cancelled.
+	// Idle tells of the persistent processes that live, by handle, how long
+	// nobody has used each.
+	Idle() map[string]time.Duration
+
+	// Invoke, Cancel and Stop act on behalf of an operator. When the context
+	// ends, an invocation is cancelled; a stop goes on.
 	Invoke(ctx context.Context, by event.Actor, in *control.Invocation) (*control.Answer, error)
 	Cancel(ctx context.Context, by event.Actor, r *control.CancelRequest) (*control.CancelAnswer, error)
+	Stop(ctx context.Context, by event.Actor, r *control.StopRequest) (*control.StopAnswer, error)
 }
 
 // Options say how to serve.
@@ -123,13 +128,14 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /v1/capsules", s.capsules)
 	mux.HandleFunc("POST /v1/invoke", s.invoke)
 	mux.HandleFunc("POST /v1/cancel", s.cancel)
+	mux.HandleFunc("POST /v1/stop", s.stopProcess)
 	mux.HandleFunc("/", notFound)
 	return mux
 }
 
 func notFound(w http.ResponseWriter, r *http.Request) {
 	fail(w, control.Errorf(control.CodeUsage, "%s %s is not part of this protocol", r.Method, r.URL.Path).
-		WithHint("GET /v1/status, /v1/ps, /v1/events, /v1/ledger/newest, /v1/capsules; POST /v1/invoke, /v1/cancel"))
+		WithHint("GET /v1/status, /v1/ps, /v1/events, /v1/ledger/newest, /v1/capsules; POST /v1/invoke, /v1/cancel, /v1/stop"))
 }
 
 // front does what holds for every request: version, who may, and a log line.

@@ -74,7 +74,15 @@ static str repeat(str s, u32 n) {
 	return r;
 }
 
-/* KEY=VALUE, KEY*N=VALUE (N times the value) or KEY$=VAR. */
+static str pad(str s, u32 n) {
+	str r = {alloc((size_t)s.len + n), s.len + n};
+	memcpy(r.ptr, s.ptr, s.len);
+	memset(r.ptr + s.len, 'x', n);
+	return r;
+}
+
+/* KEY=VALUE, KEY*N=VALUE (N times the value), KEY+N=VALUE (and N times x) or
+ * KEY$=VAR. */
 static field parse_field(char *s) {
 	field f = {s, {0, 0}};
 	char *eq = strchr(s, '=');
@@ -85,10 +93,11 @@ static field parse_field(char *s) {
 		return f;
 	}
 	f.value = decode(eq + 1);
-	char *star = strchr(s, '*');
-	if (star) {
-		*star = 0;
-		f.value = repeat(f.value, strtoul(star + 1, 0, 10));
+	char *many = strpbrk(s, "*+");
+	if (many) {
+		u32 n = strtoul(many + 1, 0, 10);
+		f.value = *many == '*' ? repeat(f.value, n) : pad(f.value, n);
+		*many = 0;
 	}
 	return f;
 }

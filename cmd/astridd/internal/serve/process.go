@@ -1,0 +1,52 @@
+package serve
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/astrid-os/processledger/internal/control"
+)
+
+// mostGrace is the longest grace that a stop may ask for, from the contract.
+const mostGrace = 30 * time.Second
+
+// stop ends one process.
+func (s *Server) stopProcess(w http.ResponseWriter, r *http.Request) {
+	req := new(control.StopRequest)
+	err := read(r, req)
+	if err == nil {
+		err = checkStop(req)
+	}
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	a, err := s.o.Backend.Stop(r.Context(), operator(r), req)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	answer(w, a)
+}
+
+func checkStop(r *control.StopRequest) error {
+	if err := checkHandle(r.ID); err != nil {
+		return err
+	}
+	if g := r.GraceNano; g != nil && (*g < 0 || *g > mostGrace.Nanoseconds()) {
+		return control.Errorf(control.CodeUsage, "a grace of %s is not between 0 s and %s", time.Duration(*g), mostGrace)
+	}
+	return nil
+}
+
+// checkHandle takes whole ids only: what a beginning stands for may change
+// between two requests.
+func checkHandle(id string) error {
+	if _, err := ulid.ParseStrict(id); err != nil {
+		return control.Errorf(control.CodeUsage, "%.80q is no process's id: %v", id, err).
+			WithHint("ids of processes are in /v1/ps")
+	}
+	return nil
+}
