@@ -126,7 +126,7 @@ func TestInjectedFilesAreReadAndNothingElse(t *testing.T) {
 		check += "'" + p + "' "
 		want += fmt.Sprintf("[content %d]\n", i)
 	}
-	check += `; do echo "[$(cat "$f")]"; done; `
+	check += `; do echo "[$(cat "$f")]"; grep -F "$f" /proc/self/mountinfo | grep -vF " ro,nosuid,nodev,noexec,"; done; `
 	os.Mkdir(filepath.Join(h.dir, "out"), 0o755)
 	mounts, disk := mountinfo(t), tree(t, h.dir)
 	// Before, after, and by a program's program that was exec'ed.
@@ -159,7 +159,7 @@ func TestInjectedFilesHideNothingElse(t *testing.T) {
 	s := h.with(workspace, `
 		cat "$OURS/outside/beside" mine alias; echo
 		echo changed >mine && echo made >sub/made && mv sub/made sub/deep/ && echo kept
-		tmp=$(mktemp) && echo scratch >"$tmp" && cat "$tmp"
+		tmp=$(mktemp) && echo echo scratch >"$tmp" && chmod +x "$tmp" && "$tmp"
 		ls -d /etc /usr /bin /dev/null /proc/self | tr '\n' ' '
 		{ echo top >new; } 2>/dev/null || echo refused`,
 		File{Path: filepath.Join(outside, "policy")}, File{Path: filepath.Join(workspace, "policy")}, File{Path: "/tmp/astrid-test-policy"})
