@@ -134,11 +134,12 @@ func (o *owner) endStdin(commit committer, scope event.Scope, reason string, chi
 }
 
 // resumeStdin closes an input that an earlier daemon left between recorded and
-// closed, or cut inside of a write. The owner calls it once the adoption is
+// closed, or cut inside of a write, and records one that the program stopped
+// reading while no daemon was there. The owner calls it once the adoption is
 // recorded.
 func (o *owner) resumeStdin(handle *projector.Handle) {
 	switch {
-	case o.child.StdinBroken():
+	case o.child.StdinBroken() || handle.KeepStdinOpen && !handle.StdinClosed && !o.child.StdinOpen():
 		o.breakStdin(o.child)
 	case handle.StdinClosed && o.child.StdinOpen():
 		scope := o.scope

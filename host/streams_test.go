@@ -442,3 +442,23 @@ func TestAnInputThatBreaksInAnOutage(t *testing.T) {
 		t.Errorf("the program read %q", r.Stdout)
 	}
 }
+
+// What the program did to its input while no daemon was there is recorded by the
+// next.
+func TestAnInputThatBrokeWithoutADaemon(t *testing.T) {
+	w := newWorld(t)
+	_, id := w.attached("while [ ! -e go ]; do sleep 0.01; done; exec 0<&-; touch shut; "+stays, open,
+		func(r *Request) { r.Stdin, r.HasStdin = make([]byte, mostStdin), true })
+	w.abandon()
+	dir := filepath.Join(w.data, "workspaces", "alice", "builder")
+	touch(t, filepath.Join(dir, "go"))
+	w.until("it has shut its input", func() bool { _, err := os.Stat(filepath.Join(dir, "shut")); return err == nil })
+	w.open()
+	w.until("that is recorded", func() bool { return len(w.inputs()) == 1 })
+	if got := w.inputs()[0]; got != "broken after 0 by host" {
+		t.Errorf("recorded %q", got)
+	}
+	if i, err := w.host.ProcessStatus(t.Context(), alice, id); err != nil || i.StdinOpen {
+		t.Errorf("status: %+v, %v", i, err)
+	}
+}
