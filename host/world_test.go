@@ -279,6 +279,17 @@ func (w *world) traced() string {
 // traps are the traps that a script begins with.
 var traps = regexp.MustCompile(`^(trap ('[^']*'|:) [A-Z0-9 ]+; )+`)
 
+// untraced keeps what fn does out of the trace.
+func (w *world) untraced(fn func()) {
+	w.mu.Lock()
+	kept := w.lines
+	w.mu.Unlock()
+	fn()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lines = kept
+}
+
 // script is a request that runs a shell script between the two marks of the
 // witness. In it $0 is the nonce. The traps that it begins with are set before
 // the first mark.
