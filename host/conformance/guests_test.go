@@ -62,3 +62,7 @@ func buildC(revision string) (string, error) {
 	}
 	return out, nil
 }
+
+// cache is where compiled modules are kept: a guest in JavaScript takes seconds
+// to compile. It is beside that guest's own build, if there is one.
+func cache() string { return filepath.Join(built, "compiled") }

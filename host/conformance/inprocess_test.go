@@ -5,6 +5,7 @@ package conformance_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -56,7 +57,7 @@ func (h *inProcess) Start(_ context.Context, s conformance.Setup) error {
 		}
 		config.Principals[p.Principal] = q
 	}
-	h.w = capsuletest.NewWith(h.t, dir, capsule.RunOptions{}, config)
+	h.w = capsuletest.Open(h.t, capsuletest.Options{Dir: dir, Config: config, Cache: cache(), Run: capsule.RunOptions{Log: slog.New(slog.DiscardHandler)}})
 	return nil
 }
 
@@ -106,7 +107,10 @@ func (h *inProcess) Running(_ context.Context, principal string) (int, error) {
 }
 
 // Restart implements Host.
-func (h *inProcess) Restart(context.Context) error { return errors.New("not yet") }
+func (h *inProcess) Restart(context.Context) error {
+	h.w.Restart(h.t)
+	return nil
+}
 
 // Close implements Host: the world is closed, and checked, with the test.
 func (h *inProcess) Close() error { return nil }

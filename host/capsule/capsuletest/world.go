@@ -100,8 +100,19 @@ type World struct {
 	// Isolation is what programs run in here: "pidns" or "none".
 	Isolation string
 
+	o     Options
+	shim  string
+	gate  *policy.Gate
 	set   *capsule.Set
 	hands *act.Hands
+}
+
+// Options says what a world is made of.
+type Options struct {
+	Dir    string             // of the capsules
+	Cache  string             // of compiled modules; empty: none
+	Run    capsule.RunOptions //
+	Config policy.Config      //
 }
 
 // New opens a world with the capsules of a directory, all of which must load.
@@ -115,32 +126,54 @@ func New(t testing.TB, dir string, o capsule.RunOptions) *World {
 // NewWith is New with a policy that is not the default.
 func NewWith(t testing.TB, dir string, o capsule.RunOptions, config policy.Config) *World {
 	t.Helper()
-	w := &World{Data: t.TempDir()}
-	binary, err := shim()
+	return Open(t, Options{Dir: dir, Run: o, Config: config})
+}
+
+// Open is New with all that can be chosen.
+func Open(t testing.TB, o Options) *World {
+	t.Helper()
+	if o.Run.Log == nil {
+		o.Run.Log = logTo(t)
+	}
+	w := &World{Data: t.TempDir(), o: o, gate: policy.NewGate()}
+	var err error
+	w.shim, err = shim()
 	must(t, err)
-	probed, err := act.Probe(binary)
+	probed, err := act.Probe(w.shim)
 	must(t, err)
 	w.Isolation = probed.Isolation
-	w.set, err = capsule.Load(t.Context(), capsule.LoadOptions{Dir: dir, Log: logTo(t)})
+	w.set, err = capsule.Load(t.Context(), capsule.LoadOptions{Dir: o.Dir, Cache: o.Cache, Log: logTo(t)})
 	must(t, err)
-	gate := policy.NewGate()
 	for _, c := range w.set.Capsules() {
-		must(t, gate.Set(c.Name, c.HostProcess))
+		must(t, w.gate.Set(c.Name, c.HostProcess))
+		w.gate.SetPersistent(c.Name, c.AllowPersistent)
 	}
 	for _, e := range w.set.Failed() {
 		t.Fatal(e)
 	}
-	w.open(t, binary, config, gate)
-	if o.Log == nil {
-		o.Log = logTo(t)
-	}
-	w.Runner = capsule.NewRunner(w.set, capsule.On(w.Host), o)
+	w.open(t)
 	t.Cleanup(func() { w.close(t) })
 	return w
 }
 
+// Restart leaves everything as a daemon leaves it that is killed, and starts
+// again on it: with no instance, and with the processes that outlive a daemon.
+func (w *World) Restart(t testing.TB) {
+	t.Helper()
+	// The hands first: a daemon that is dead sees no exits.
+	must(t, w.hands.Close())
+	w.Host.Close()
+	must(t, w.Live.Close())
+	gone := w.Runner
+	w.open(t)
+	// What is left of the old instances can reach nothing any more.
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	gone.Close(ctx)
+}
+
 // open opens the ledger and the host, as a starting daemon does.
-func (w *World) open(t testing.TB, shim string, config policy.Config, gate *policy.Gate) {
+func (w *World) open(t testing.TB) {
 	t.Helper()
 	var err error
 	w.Live, err = projector.Open(filepath.Join(w.Data, "ledger"), ledger.Options{})
@@ -149,9 +182,9 @@ func (w *World) open(t testing.TB, shim string, config policy.Config, gate *poli
 		return []*event.Event{{Body: &event.DaemonStarted{Version: "test", Isolation: w.Isolation}}}, nil
 	})
 	must(t, err)
-	w.hands, err = act.New(w.Live.Ledger(), act.Options{Dir: w.Data, Shim: shim, Isolation: w.Isolation, Log: logTo(t)})
+	w.hands, err = act.New(w.Live.Ledger(), act.Options{Dir: w.Data, Shim: w.shim, Isolation: w.Isolation, Log: logTo(t)})
 	must(t, err)
-	rules, err := policy.New(config, gate)
+	rules, err := policy.New(w.o.Config, w.gate)
 	must(t, err)
 	w.Host, err = host.New(host.Options{
 		Live: w.Live, Hands: w.hands, Policy: rules, Workspaces: filepath.Join(w.Data, "workspaces"),
@@ -160,6 +193,7 @@ func (w *World) open(t testing.TB, shim string, config policy.Config, gate *poli
 	must(t, err)
 	_, err = w.Host.Recover(t.Context())
 	must(t, err)
+	w.Runner = capsule.NewRunner(w.set, capsule.On(w.Host), w.o.Run)
 }
 
 func (w *World) close(t testing.TB) {
