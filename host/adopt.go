@@ -81,12 +81,16 @@ func (o *owner) resume(handle *projector.Handle) {
 		case "cancel":
 			id := ob.Cancel
 			cancel, grace, gentle = id[:], cancelNano, unix.SIGINT
+		case "stop":
+			o.mu.Lock()
+			o.grace = grace
+			o.mu.Unlock()
 		case "orphaned":
 			grace = 0
 		}
 		if ob.Gentle.Requested == 0 && ob.Kill.Requested == 0 && grace > 0 {
 			o.signalSelf(event.ActorHost, gentle, cause, cancel)
 		}
-		o.after(ob.Opened.Boot+grace, func() { o.signalSelf(event.ActorHost, unix.SIGKILL, cause, cancel) })
+		o.killAt(ob.Opened.Boot+grace, event.ActorHost, cause, cancel)
 	}
 }

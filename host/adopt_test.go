@@ -37,7 +37,7 @@ func (w *world) adopted() *owner {
 
 func TestPersistentIsAdopted(t *testing.T) {
 	w := newWorld(t)
-	w.startPersistent("echo before; trap 'echo after; exit 5' TERM; " + stays)
+	w.startPersistent("trap 'echo after; exit 5' TERM; echo before; " + stays)
 	o := w.adopted()
 	w.check()
 	if stdout, _ := o.drain(); string(stdout) != "before\n" {

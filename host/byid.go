@@ -48,12 +48,7 @@ func (h *Host) reach(ctx context.Context, c Caller, id string) (*owner, error) {
 // The error is NoSuchProcess, or Cancelled.
 func (h *Host) Attach(ctx context.Context, c Caller, id string) (*Process, error) {
 	p, err := h.attach(ctx, c, id)
-	if err != nil {
-		h.told("%v", CodeOf(err))
-		return nil, err
-	}
-	h.told("handle")
-	return p, nil
+	return p, h.answered("handle", err)
 }
 
 func (h *Host) attach(ctx context.Context, c Caller, id string) (*Process, error) {
@@ -88,12 +83,7 @@ func (h *Host) ReadProcessLogs(ctx context.Context, c Caller, id string) (Logs, 
 			err = noSuchProcess()
 		}
 	}
-	if err != nil {
-		h.told("%v", CodeOf(err))
-		return Logs{}, err
-	}
-	h.told("logs")
-	return logs, nil
+	return logs, h.answered("logs", err)
 }
 
 // SignalProcess sends a signal to the program itself. It blocks until
@@ -104,12 +94,7 @@ func (h *Host) SignalProcess(ctx context.Context, c Caller, id string, s Signal)
 	if err == nil {
 		err = o.signalProgram(ctx, c, s)
 	}
-	if err != nil {
-		h.told("%v", CodeOf(err))
-		return err
-	}
-	h.told("ok")
-	return nil
+	return h.answered("ok", err)
 }
 
 // WaitProcess blocks until the exit is durable, for timeout at most, and returns
@@ -122,10 +107,50 @@ func (h *Host) WaitProcess(ctx context.Context, c Caller, id string, timeout tim
 	if err == nil {
 		exit, err = o.wait(ctx, &timeout)
 	}
-	if err != nil {
-		h.told("%v", CodeOf(err))
-		return event.Exit{}, err
+	return exit, h.answered("exit", err)
+}
+
+// ReadSince returns at most most bytes of one stream, and never more than 4 MiB,
+// from behind the cursor on, or from the beginning without one. It drains
+// nothing. The errors: NoSuchProcess, also for a cursor that is none of this
+// stream of this process; Unknown where there is no output to read.
+func (h *Host) ReadSince(ctx context.Context, c Caller, id string, s Stream, cursor *string, most uint32) (Chunk, error) {
+	chunk, err := h.readSince(ctx, c, id, s, cursor, most)
+	return chunk, h.answered("chunk", err)
+}
+
+func (h *Host) readSince(ctx context.Context, c Caller, id string, s Stream, cursor *string, most uint32) (Chunk, error) {
+	if s > Stderr {
+		return Chunk{}, errorf(InvalidInput, "stream %d is none of the contract's", s)
 	}
-	h.told("exit")
-	return exit, nil
+	o, err := h.reach(ctx, c, id)
+	if err != nil {
+		return Chunk{}, err
+	}
+	chunk, err := o.readSince(s, cursor, most)
+	if o.released.Load() {
+		return Chunk{}, noSuchProcess()
+	}
+	return chunk, err
+}
+
+// WriteProcessStdin writes b to the program as [Process.WriteStdin] does, with
+// NoSuchProcess as one more error.
+func (h *Host) WriteProcessStdin(ctx context.Context, c Caller, id string, b []byte) (uint32, error) {
+	n := uint32(0)
+	o, err := h.reach(ctx, c, id)
+	if err == nil {
+		n, err = o.writeStdin(ctx, b)
+	}
+	return n, h.answered("written", err)
+}
+
+// CloseProcessStdin has the program see the end of its input as
+// [Process.CloseStdin] does, with NoSuchProcess as one more error.
+func (h *Host) CloseProcessStdin(ctx context.Context, c Caller, id string) error {
+	o, err := h.reach(ctx, c, id)
+	if err == nil {
+		err = o.closeStdin(ctx, c)
+	}
+	return h.answered("closed", err)
 }

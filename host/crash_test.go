@@ -59,6 +59,8 @@ var passes = map[string]string{
 	"daemon.timer.fired":         "lifetime",
 	"daemon.stdin.closed":        "stdin",
 	"daemon.handle.attached":     "attach",
+	"daemon.watch.armed":         "watch",
+	"daemon.watch.disarmed":      "watch",
 	"daemon.stop.requested":      "stop",
 	"daemon.cancel.requested":    "cancel",
 	"daemon.invocation.started":  "invocation",
@@ -407,6 +409,16 @@ var workloads = map[string]func(*drivenHost) error{
 			return err
 		}
 		_, err = d.Attach(context.Background(), alice, id)
+		return err
+	},
+	"watch": func(d *drivenHost) error {
+		id, err := d.keep(stays, func(*Request) {})
+		if err == nil {
+			err = d.WatchProcess(context.Background(), alice, id, nil)
+		}
+		if err == nil {
+			err = d.UnwatchProcess(context.Background(), alice, id)
+		}
 		return err
 	},
 	"release": func(d *drivenHost) error {

@@ -66,6 +66,7 @@ func (o *owner) end(out outcome, bodies ...event.Body) {
 	closeOnce(o.ended) // first: who sees running closed is to see this too
 	closeOnce(o.running)
 	o.changed.Notify()
+	o.announce()
 	switch {
 	case release != "":
 		o.trash(c)

@@ -17,7 +17,7 @@ import (
 
 func TestHandleMethods(t *testing.T) {
 	w := newWorld(t)
-	p, r := w.start(alice, "echo hello; trap 'echo caught; exit 4' TERM; "+stays)
+	p, r := w.start(alice, "trap 'echo caught; exit 4' TERM; echo hello; "+stays)
 	w.began(r)
 	pid, err := p.OSPid(alice)
 	if err != nil || !strings.Contains(procFile(t, pid, "cmdline"), r.Args[2]) {

@@ -16,6 +16,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/astrid-os/processledger/host/act"
+	"github.com/astrid-os/processledger/host/ipc"
 	"github.com/astrid-os/processledger/host/policy"
 	"github.com/astrid-os/processledger/ledger/event"
 	"github.com/astrid-os/processledger/projector"
@@ -38,6 +39,10 @@ type Options struct {
 	// ProcessIDKey is the key that the ids of persistent processes are derived
 	// by: with another one, nobody's ids are known any more. Required.
 	ProcessIDKey []byte
+
+	// Bus is where the lifecycle of watched processes is published; nil means
+	// nowhere.
+	Bus *ipc.Bus
 
 	// Isolation is what programs run in: "pidns" or "none". Required.
 	Isolation string
@@ -76,6 +81,7 @@ type Host struct {
 	workspaces  string
 	key         []byte
 	ids         processIDs
+	bus         *ipc.Bus
 	isolation   string
 	unavailable string
 	lookup      func(string) (string, bool)
@@ -130,7 +136,7 @@ func New(o Options) (*Host, error) {
 	}
 	h := &Host{
 		live: o.Live, hands: o.Hands, policy: o.Policy, workspaces: o.Workspaces, key: o.RedactionKey,
-		ids: processIDs{o.ProcessIDKey}, isolation: o.Isolation, unavailable: o.Unavailable, lookup: o.Lookup, log: o.Log,
+		ids: processIDs{o.ProcessIDKey}, bus: o.Bus, isolation: o.Isolation, unavailable: o.Unavailable, lookup: o.Lookup, log: o.Log,
 		trace: o.trace, passing: o.passing, rides: o.rides,
 		owners: map[ulid.ULID]*owner{}, invocations: map[*Invocation]struct{}{}, reopened: make(chan struct{}),
 		preparing: make(chan struct{}, mostPreparing),
@@ -180,6 +186,14 @@ func (h *Host) onCommit(es []*event.Event) {
 		case *event.StopRequested:
 			if o := h.owner(e.Handle); o != nil {
 				o.stopping(b)
+			}
+		case *event.WatchArmed:
+			if o := h.owner(e.Handle); o != nil {
+				o.arm(b.Suffix)
+			}
+		case *event.WatchDisarmed:
+			if o := h.owner(e.Handle); o != nil {
+				o.disarm(b)
 			}
 		case *event.CancelRequested:
 			// Here and not by whoever asked: a spawn of the same call that is

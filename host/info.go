@@ -98,7 +98,7 @@ func (h *Host) status(c Caller, id string) (Info, bool) {
 
 // info is false once the handle is released, and before it is granted.
 func (o *owner) info() (Info, bool) {
-	i := Info{ID: o.kept.id, Label: o.kept.label, Idle: since(o.kept.touched.Load())}
+	i := Info{ID: o.kept.id, Label: o.kept.label, Idle: o.kept.unused()}
 	known := false
 	o.h.live.View(func(s *projector.State) {
 		if h, ok := s.Handle(o.id); ok {

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/astrid-os/processledger/host/poll"
 	"github.com/astrid-os/processledger/internal/crashpoint"
 	"github.com/astrid-os/processledger/ledger"
 	"github.com/astrid-os/processledger/ledger/event"
@@ -21,6 +22,12 @@ type kept struct {
 
 	touched atomic.Int64 // CLOCK_BOOTTIME of the newest use
 	uses    atomic.Int64 // uses that go on
+
+	watch *watch // nil: nothing is published; under the owner's mu
+
+	// What follows belongs to the owner's goroutine.
+	stdinDrained chan struct{} // capacity 1: a write that had waited is through
+	deafen       func()        // ends the waking by output and input; nil: there is none
 }
 
 func (h *Host) keep(p *plan) *kept {
@@ -30,6 +37,7 @@ func (h *Host) keep(p *plan) *kept {
 	k := &kept{
 		id: h.ids.of(p.id), label: p.terms.label,
 		idle: p.terms.idle.Nanoseconds(), retention: p.terms.retention.Nanoseconds(),
+		stdinDrained: make(chan struct{}, 1),
 	}
 	k.touch()
 	return k
@@ -40,7 +48,10 @@ func (h *Host) keepAgain(handle *projector.Handle) *kept {
 	if handle.Tier != event.TierPersistent {
 		return nil
 	}
-	k := &kept{id: h.ids.of(handle.ID), label: handle.Label, idle: handle.IdleNano, retention: handle.RetentionNano}
+	k := &kept{
+		id: h.ids.of(handle.ID), label: handle.Label, idle: handle.IdleNano, retention: handle.RetentionNano,
+		stdinDrained: make(chan struct{}, 1),
+	}
 	k.touch()
 	return k
 }
@@ -59,6 +70,28 @@ func (o *owner) use() (done func()) {
 	return func() {
 		k.touch()
 		k.uses.Add(-1)
+	}
+}
+
+// using returns a source that uses the process as long as somebody waits for it.
+func (o *owner) using(s poll.Source) poll.Source {
+	if o.kept == nil {
+		return s
+	}
+	return usedSource{s, o}
+}
+
+type usedSource struct {
+	poll.Source
+	o *owner
+}
+
+// Watch implements that method of poll.Source.
+func (s usedSource) Watch(wake chan<- struct{}) (stop func()) {
+	done, unwatch := s.o.use(), s.Source.Watch(wake)
+	return func() {
+		unwatch()
+		done()
 	}
 }
 

@@ -63,11 +63,8 @@ func (h *Host) Idle() map[ulid.ULID]time.Duration {
 
 // Output is the output of one process, of any tier, as an operator reads it: by
 // position, so that nothing is taken away from its capsule, and without being a
-// use of it.
-type Output struct {
-	o     *owner
-	child *act.Child
-}
+// use of it. It stays readable when the process is released meanwhile. Close it.
+type Output struct{ tail *act.Tail }
 
 // Piece is a part of a stream.
 type Piece struct {
@@ -100,19 +97,27 @@ func (h *Host) OutputOf(ctx context.Context, id ulid.ULID) (*Output, error) {
 	if child == nil {
 		return nil, errorf(NoSuchProcess, "process %s left no output", id)
 	}
-	return &Output{o, child}, nil
+	tail, err := child.Tail()
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, errorf(NoSuchProcess, "process %s was released", id)
+	case err != nil:
+		return nil, errorf(Unknown, "the output could not be read: %v", err)
+	}
+	return &Output{tail}, nil
 }
+
+// Close lets go of the output.
+func (x *Output) Close() { x.tail.Close() }
 
 // Read returns at most most bytes of a stream, and never more than 4 MiB, from
 // byte pos on. The errors: InvalidInput for a position that the stream has not
-// come to, NoSuchProcess once the process is released.
+// come to, Unknown for output that cannot be read.
 func (x *Output) Read(s Stream, pos uint64, most int) (Piece, error) {
-	data, from, eof, err := x.child.ReadSince(act.Stream(s), pos, min(most, mostChunk))
+	data, from, eof, err := x.tail.ReadSince(act.Stream(s), pos, min(most, mostChunk))
 	switch {
 	case errors.Is(err, act.ErrPosition):
 		return Piece{}, errorf(InvalidInput, "the stream has not come to byte %d", pos)
-	case errors.Is(err, os.ErrClosed):
-		return Piece{}, errorf(NoSuchProcess, "process %s was released", x.o.id)
 	case err != nil:
 		return Piece{}, errorf(Unknown, "the output could not be read: %v", err)
 	}
@@ -122,7 +127,7 @@ func (x *Output) Read(s Stream, pos uint64, most int) (Piece, error) {
 // More returns what is ready once one of the streams has come beyond the byte
 // given for it, and for good once both have ended.
 func (x *Output) More(stdout, stderr uint64) poll.Source {
-	return x.child.More([2]uint64{stdout, stderr})
+	return x.tail.More([2]uint64{stdout, stderr})
 }
 
 // unused is how long nobody has used the process; a use that goes on is now.

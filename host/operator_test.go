@@ -149,8 +149,12 @@ func TestOperatorReadsWithoutTaking(t *testing.T) {
 		t.Error(err)
 	}
 	w.until("it is released", func() bool { _, held := w.live.Snapshot().Handle(p.o.id); return !held })
-	if _, err := out.Read(Stdout, 0, 9); CodeOf(err) != NoSuchProcess {
-		t.Errorf("after the release: %v", err)
+	if piece, err := out.Read(Stdout, 4, 99); err != nil || string(piece.Data) != "three\n" || !piece.EOF {
+		t.Errorf("after the release: %+v, %v", piece, err)
+	}
+	out.Close()
+	if _, err := out.Read(Stdout, 0, 9); CodeOf(err) != Unknown {
+		t.Errorf("after Close: %v", err)
 	}
 	if _, err := w.host.OutputOf(t.Context(), p.o.id); CodeOf(err) != NoSuchProcess {
 		t.Errorf("after the release: %v", err)

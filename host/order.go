@@ -156,8 +156,18 @@ func (o *owner) killLater(b *event.SignalRequested, from int64) {
 	default:
 		return
 	}
-	cause, cancel := b.Cause, b.Cancel
-	o.after(from+grace, func() { o.signalSelf(event.ActorTimer, unix.SIGKILL, cause, cancel) })
+	o.killAt(from+grace, event.ActorTimer, b.Cause, b.Cancel)
+}
+
+// killAt has the tree killed at a CLOCK_BOOTTIME, once for each cause and
+// cancel: the earliest of several times counts.
+func (o *owner) killAt(at int64, actor event.ActorKind, cause string, cancel []byte) {
+	o.after(at, func() {
+		if key := cause + string(cancel); !o.killedFor[key] {
+			o.killedFor[key] = true
+			o.signalSelf(actor, unix.SIGKILL, cause, cancel)
+		}
+	})
 }
 
 // orderKill is a KILL of the tree that the host decides on.

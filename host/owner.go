@@ -68,6 +68,7 @@ type owner struct {
 	recorded  bool                  // the commit of the outcome had events: nobody was faster
 	closing   bool                  // end has begun: nothing is left to be sent a signal
 	killed    bool                  // the wanted KILL was ordered
+	killedFor map[string]bool       // causes, and their cancels, whose KILL after the grace was ordered
 	finished  bool                  // released
 	takenBack bool                  // the directory went with an abandoned child
 
@@ -106,6 +107,7 @@ func (h *Host) newOwner(id ulid.ULID, scope event.Scope, tier event.Tier, orders
 		h: h, id: id, scope: scope, tier: tier, orders: orders,
 		wake: make(chan struct{}, 1), running: make(chan struct{}), timedOut: make(chan struct{}),
 		ended: make(chan struct{}), gone: make(chan struct{}), heard: make(chan struct{}), acted: map[uint64]*order{},
+		killedFor: map[string]bool{},
 	}
 }
 
@@ -170,6 +172,10 @@ func (o *owner) loop() {
 		if o.finished {
 			return
 		}
+		o.announce()
+		if o.h.ctx.Err() != nil {
+			return
+		}
 		timer := o.nextAlarm()
 		select {
 		case <-o.wake:
@@ -177,6 +183,8 @@ func (o *owner) loop() {
 			o.notice(n, ok)
 		case <-timer.C:
 			o.ringAlarms()
+		case <-o.inputDrained():
+			o.publish("stdin-drained", nil)
 		case <-o.h.ctx.Done():
 			return
 		}
@@ -293,6 +301,7 @@ func (o *owner) finish() {
 	if o.over() {
 		o.tellSent()
 	}
+	o.listen(false)
 	o.letChildGo()
 	closeOnce(o.gone)
 }

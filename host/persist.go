@@ -27,11 +27,9 @@ func (h *Host) SpawnPersistent(ctx context.Context, c Caller, r Request) (id str
 		defer closeOnce(o.heard)
 		err = o.startedOr()
 	}
-	if err != nil {
-		h.told("%v", CodeOf(err))
+	if h.answered("id", err) != nil {
 		return "", err
 	}
-	h.told("id")
 	return o.kept.id, nil
 }
 
@@ -49,12 +47,7 @@ const (
 // same).
 func (h *Host) StopProcess(ctx context.Context, c Caller, id string, grace *time.Duration) (event.Exit, error) {
 	exit, err := h.stopProcess(ctx, c, id, grace)
-	if err != nil {
-		h.told("%v", CodeOf(err))
-		return event.Exit{}, err
-	}
-	h.told("exit")
-	return exit, nil
+	return exit, h.answered("exit", err)
 }
 
 func (h *Host) stopProcess(ctx context.Context, c Caller, id string, grace *time.Duration) (event.Exit, error) {
@@ -132,13 +125,7 @@ func (o *owner) awaitRelease(ctx context.Context) error {
 // one that is unknown, released, malformed or another's, is released: the answer
 // tells nobody which ids there are. It blocks until the release is durable.
 func (h *Host) ReleaseProcess(ctx context.Context, c Caller, id string) error {
-	err := h.releaseProcess(ctx, c, id)
-	if err != nil {
-		h.told("%v", CodeOf(err))
-		return err
-	}
-	h.told("ok")
-	return nil
+	return h.answered("ok", h.releaseProcess(ctx, c, id))
 }
 
 func (h *Host) releaseProcess(ctx context.Context, c Caller, id string) error {

@@ -30,7 +30,7 @@ var strangers = map[string]Caller{
 
 func TestPersistentLife(t *testing.T) {
 	w := newWorld(t)
-	id, r := w.keep(alice, "echo hello; trap 'echo caught; exit 4' TERM; "+stays, func(r *Request) { r.Label = ptr("my\nserver") })
+	id, r := w.keep(alice, "trap 'echo caught; exit 4' TERM; echo hello; "+stays, func(r *Request) { r.Label = ptr("my\nserver") })
 	w.began(r)
 	i, err := w.host.ProcessStatus(t.Context(), elsewhere, id)
 	if err != nil || i.ID != id || i.Label != "myserver" || i.Command != "sh" || i.Phase != Running || i.Exit != nil || i.StdinOpen {

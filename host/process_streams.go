@@ -53,7 +53,7 @@ func (p *Process) SubscribeExit(c Caller) (poll.Source, error) {
 	if err := p.check(c); err != nil {
 		return nil, err
 	}
-	return exitSource{p.o}, nil
+	return p.o.using(exitSource{p.o}), nil
 }
 
 // SubscribeLogs returns what is ready while ReadLogs would return output, and
@@ -62,7 +62,7 @@ func (p *Process) SubscribeLogs(c Caller) (poll.Source, error) {
 	if err := p.check(c); err != nil {
 		return nil, err
 	}
-	return p.o.logsReady(), nil
+	return p.o.using(p.o.logsReady()), nil
 }
 
 // answered traces what a caller is told, and returns err.

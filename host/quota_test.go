@@ -225,3 +225,29 @@ func TestLongArgumentsAreCut(t *testing.T) {
 		t.Errorf("%d bytes of arguments kept", n)
 	}
 }
+
+// TestWhatWasNotReadIsRefusedAndRecorded: a request that the binding cut short
+// goes through policy and gate like any other, and its refusal says what it was.
+func TestWhatWasNotReadIsRefusedAndRecorded(t *testing.T) {
+	w := newWorld(t)
+	long := Request{
+		Cmd: "sh", Args: []string{"-c", "first"}, HasStdin: true,
+		Unread: &Unread{Refusal: &Error{Code: TooLarge, Detail: "more than is taken"}, ArgsCount: 5000, ArgsBytes: 1 << 21, StdinBytes: 5 << 20},
+	}
+	denied := long
+	denied.Cmd = "/evil"
+	for cmd, c := range map[*Request]Code{&long: TooLarge, &denied: CapabilityDenied} {
+		_, before := w.live.Ledger().Bounds()
+		if _, err := w.host.SpawnBackground(t.Context(), alice, *cmd); CodeOf(err) != c {
+			t.Fatalf("%s: %v, want %v", cmd.Cmd, err, c)
+		}
+		es := w.events(before + 1)
+		asked, decided := es[0].Body.(*event.SpawnRequested), es[1].Body.(*event.SpawnDecided)
+		if asked.ArgsCount != 5000 || asked.ArgsBytes != 1<<21 || !asked.ArgsCut || asked.StdinBytes != 5<<20 || asked.StdinDigest != nil || asked.ArgsDigest != nil {
+			t.Errorf("%s: requested %+v", cmd.Cmd, asked)
+		}
+		if decided.Outcome != event.OutcomeRefused || decided.Code != c.String() {
+			t.Errorf("%s: decided %+v", cmd.Cmd, decided)
+		}
+	}
+}

@@ -175,6 +175,9 @@ func (r *recovery) take(handle *projector.Handle) *owner {
 	} else if stop, ok := handle.Obligation("stop"); ok && releasesWith(stop.Reason) {
 		o.release = "stopped" // with its exit, as without the restart
 	}
+	if handle.Watch != nil {
+		o.arm(handle.Watch.Suffix)
+	}
 	r.h.mu.Lock()
 	defer r.h.mu.Unlock()
 	if r.h.owners[o.id] != nil {

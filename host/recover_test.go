@@ -65,6 +65,7 @@ func (w *world) leave(free func()) {
 	if err := w.hands.Close(); err != nil {
 		w.t.Error(err)
 	}
+	w.host.Stop()
 	free()
 	w.abandon()
 }
@@ -119,7 +120,7 @@ func (w *world) append(es ...*event.Event) {
 // otherBoot is a clock of a machine that was started again.
 type otherBoot struct{}
 
-func (otherBoot) Now() (wall, boot int64) { return walltime(), 1e9 }
+func (otherBoot) Now() (wall, boot int64) { return walltime(), boottime() }
 func (otherBoot) BootID() [16]byte        { return [16]byte{1, 2, 3} }
 
 // TestRecoveryTable brings the world into the state of each row, has the daemon

@@ -163,11 +163,23 @@ func (r *recovery) settleEnded(ctx context.Context, o *owner, handle *projector.
 	case rowReboot:
 		r.lose(o, "reboot", "the machine was started again; whether and how it ended before that is unknown")
 	case rowOrphan:
-		r.endShim(ctx, *f, "its handle has ended")
+		if !r.leaves(ctx, f) {
+			r.endShim(ctx, *f, "its handle has ended")
+		}
 		o.releaseEnded(handle)
 	case rowRelease:
 		o.releaseEnded(handle)
 	}
+}
+
+// leaves tells whether a shim that has told of an exit goes by itself, as it is
+// about to: a daemon may have died between the two.
+func (r *recovery) leaves(ctx context.Context, f *act.Found) bool {
+	if f.Exit == nil {
+		return false
+	}
+	last, there := r.awaitDead(ctx, *f, leaveBound)
+	return !there || last.Dead
 }
 
 func (r *recovery) lose(o *owner, reason, detail string) {

@@ -154,7 +154,9 @@ func (o *owner) readSince(s Stream, cursor *string, most uint32) (Chunk, error) 
 	case err != nil:
 		return Chunk{}, errorf(Unknown, "the output could not be read: %v", err)
 	}
-	return Chunk{Data: data, Next: c.token(from + uint64(len(data))), Dropped: from - pos, DrainedEOF: eof}, nil
+	to := from + uint64(len(data))
+	o.readTo(c.stream, len(data), to)
+	return Chunk{Data: data, Next: c.token(to), Dropped: from - pos, DrainedEOF: eof}, nil
 }
 
 // cursors are those of one stream of this process.
@@ -226,6 +228,9 @@ func (o *owner) drain() (stdout, stderr []byte) {
 func (o *owner) drainLocked() (stdout, stderr []byte) {
 	if o.child == nil {
 		return nil, nil // it ended without leaving its output
+	}
+	if o.watched(func(*watch) bool { return true }) {
+		defer o.drainedTo(o.child.Written())
 	}
 	stdout, stderr, err := o.child.DrainLogs()
 	if err != nil {

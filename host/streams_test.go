@@ -182,10 +182,9 @@ func (w *world) since(o *owner, s Stream, cursor *string) (data string, last Chu
 		}
 		data += string(c.Data)
 		if len(c.Data) == 0 {
-			c.Data = []byte(data)
 			return data, c
 		}
-		cursor, last = &c.Next, c
+		cursor = &c.Next
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/astrid-os/processledger/host/act"
+	"github.com/astrid-os/processledger/host/ipc"
 	"github.com/astrid-os/processledger/host/policy"
 	"github.com/astrid-os/processledger/internal/worldcheck"
 	"github.com/astrid-os/processledger/ledger"
@@ -111,6 +113,7 @@ type world struct {
 	mode    string // isolation
 
 	live  *projector.Live
+	bus   *ipc.Bus
 	hands *act.Hands
 	host  *Host
 
@@ -155,7 +158,9 @@ func (w *world) open() event.RecoveryFinished {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.bus = ipc.New(ipc.Options{})
 	w.host, err = New(Options{
+		Bus:  w.bus,
 		Live: w.live, Hands: w.hands, Policy: rules, Workspaces: filepath.Join(w.data, "workspaces"),
 		RedactionKey: []byte("a key of the tests"), ProcessIDKey: []byte("another key"), Isolation: w.mode, Log: testLog(w.t),
 		Lookup: func(k string) (string, bool) { return "/usr/bin:/bin", k == "PATH" },
@@ -271,13 +276,17 @@ func (w *world) traced() string {
 	return text
 }
 
+// traps are the traps that a script begins with.
+var traps = regexp.MustCompile(`^(trap ('[^']*'|:) [A-Z0-9 ]+; )+`)
+
 // script is a request that runs a shell script between the two marks of the
-// witness. In it $0 is the nonce.
+// witness. In it $0 is the nonce. The traps that it begins with are set before
+// the first mark.
 func (w *world) script(body string) Request {
 	nonce := worldcheck.Prefix + strconv.FormatInt(w.nonces.Add(1), 10) + "-" + strconv.Itoa(os.Getpid())
 	return Request{
 		Cmd:  "sh",
-		Args: []string{"-c", `echo start >>"$WITNESS/$0"; ` + body + `; echo end >>"$WITNESS/$0"`, nonce},
+		Args: []string{"-c", traps.FindString(body) + `echo start >>"$WITNESS/$0"; ` + traps.ReplaceAllString(body, "") + `; echo end >>"$WITNESS/$0"`, nonce},
 		Env:  []EnvVar{{"WITNESS", w.witness}},
 	}
 }

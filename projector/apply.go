@@ -74,7 +74,7 @@ func (s *State) applyBody(e *event.Event) error {
 	case *event.InvocationStarted:
 		return s.invocationStarted(e, b)
 	case *event.InvocationFinished:
-		return s.invocationFinished(e)
+		return s.invocationFinished(e, b)
 	default:
 		return s.applyHolding(e)
 	}

@@ -84,7 +84,7 @@ func (s *State) invocationStarted(e *event.Event, b *event.InvocationStarted) er
 }
 
 // invocationFinished closes the oldest open invocation of the same scope.
-func (s *State) invocationFinished(e *event.Event) error {
+func (s *State) invocationFinished(e *event.Event, b *event.InvocationFinished) error {
 	i := slices.IndexFunc(s.invocations, func(o *Invocation) bool {
 		return o.Principal == e.Principal && o.Capsule == e.Capsule &&
 			o.Instance == e.Instance && o.CallID == e.CallID
@@ -92,7 +92,18 @@ func (s *State) invocationFinished(e *event.Event) error {
 	if i < 0 {
 		return of(e, "invocation "+e.CallID, "none", "finished")
 	}
+	s.setUp(s.invocations[i], e, b)
 	s.invocations = slices.Delete(s.invocations, i, i+1)
 	s.totals.InvocationsFinished++
 	return nil
+}
+
+// setUp notes that a capsule was installed or upgraded. Only the daemon's own
+// call counts: a capsule may have a handler of that name.
+func (s *State) setUp(i *Invocation, e *event.Event, b *event.InvocationFinished) {
+	c := s.capsules[i.Capsule]
+	if c == nil || i.Actor.Kind != event.ActorHost || b.Outcome != "ok" || (i.Action != ActionInstall && i.Action != ActionUpgrade) {
+		return
+	}
+	s.installed[i.Capsule] = &Installed{Name: i.Capsule, ModuleSHA256: c.ModuleSHA256, Finished: at(e)}
 }

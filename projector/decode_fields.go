@@ -44,6 +44,10 @@ func (s *State) field(r *reader, f field) {
 		var refusal Refusal
 		r.each(f.raw, refusal.field)
 		s.refused[refusal.Code] = refusal.Count
+	case 13:
+		i := new(Installed)
+		r.each(f.raw, i.field)
+		s.installed[i.Name] = i
 	}
 }
 
@@ -328,6 +332,17 @@ func (c *Capsule) field(r *reader, f field) {
 		c.HostProcess = append(c.HostProcess, f.str())
 	case 8:
 		c.AllowPersistent = f.bool()
+	}
+}
+
+func (i *Installed) field(r *reader, f field) {
+	switch f.num {
+	case 1:
+		i.Name = f.str()
+	case 2:
+		i.ModuleSHA256 = f.bytes()
+	case 3:
+		r.each(f.raw, i.Finished.field)
 	}
 }
 

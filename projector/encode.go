@@ -17,6 +17,7 @@ import (
 //	State       1 format  2 seq  3 order time  4 boot id  5 Run  6 Handle*(by id)
 //	            7 Cancel*(by id)  8 Invocation*(by seq)  9 Capsule*(by name)
 //	            10 Policy*(by subject)  11 Totals  12 Refusal*(by code)
+//	            format 2: 13 Installed*(by name)
 //	Moment      1 seq  2 wall  3 boot  4 boot id
 //	Run         1 started  2 version  3 pid  4 uid  5 isolation  6 recovering
 //	            7 recovered  8 stopped  9 reason
@@ -44,6 +45,7 @@ import (
 //	            7 action
 //	Capsule     1 name  2 loaded  3 version  4 manifest sha256  5 module sha256
 //	            6 module bytes  7 host process*  8 allow persistent
+//	Installed   1 name  2 module sha256  3 finished
 //	Policy      1 subject  2 changed  3 sha256
 //	Totals      1 … 21, format 2: 22 … 25, in the order of [Totals.fields]
 //	Refusal     1 code  2 count
@@ -55,7 +57,7 @@ const (
 	formatFirst = 1
 
 	// formatPersistent adds the fields of the persistent tier and their
-	// counts.
+	// counts, and which capsules were set up.
 	formatPersistent = 2
 
 	stateFormat = formatPersistent // the highest that this build reads
@@ -66,6 +68,9 @@ const totalsFirst = 21
 
 // format returns the lowest format that holds the whole state.
 func (s *State) format() uint64 {
+	if len(s.installed) > 0 {
+		return formatPersistent
+	}
 	for _, v := range s.totals.fields()[totalsFirst:] {
 		if *v != 0 {
 			return formatPersistent
@@ -116,6 +121,9 @@ func (s *State) Encode() []byte {
 	}
 	for _, r := range s.Refusals() {
 		w.msg(12, r.encode)
+	}
+	for _, name := range sortedKeys(s.installed) {
+		w.msg(13, s.installed[name].encode)
 	}
 	return w.b
 }
@@ -276,6 +284,12 @@ func (c *Capsule) encode(w *writer) {
 	w.uint(6, c.ModuleBytes)
 	w.strs(7, c.HostProcess)
 	w.bool(8, c.AllowPersistent)
+}
+
+func (i *Installed) encode(w *writer) {
+	w.str(1, i.Name)
+	w.bytes(2, i.ModuleSHA256)
+	w.moment(3, i.Finished)
 }
 
 func (p *Policy) encode(w *writer) {

@@ -25,6 +25,7 @@ type State struct {
 	cancels     map[ulid.ULID]*Cancel
 	invocations []*Invocation // by seq of their start
 	capsules    map[string]*Capsule
+	installed   map[string]*Installed
 	policies    map[string]*Policy
 
 	totals  Totals
@@ -96,6 +97,23 @@ type Capsule struct {
 	AllowPersistent bool
 }
 
+// Installed says that a capsule's own setup has gone through: the invocation in
+// which its astrid-install, or later its astrid-upgrade, was called for the
+// module with this digest has finished well. Unlike a [Capsule] it stays over
+// restarts of the daemon.
+type Installed struct {
+	Name         string
+	ModuleSHA256 []byte
+	Finished     Moment
+}
+
+// The actions of an invocation by which the daemon has a capsule set itself up:
+// the names of the exports that it calls.
+const (
+	ActionInstall = "astrid-install"
+	ActionUpgrade = "astrid-upgrade"
+)
+
 // Policy says where the policy in force for a subject stands: its text is in
 // the policy.changed event Changed.Seq.
 type Policy struct {
@@ -130,7 +148,7 @@ func New() *State {
 	return &State{
 		handles:  map[ulid.ULID]*Handle{},
 		cancels:  map[ulid.ULID]*Cancel{},
-		capsules: map[string]*Capsule{},
+		capsules: map[string]*Capsule{}, installed: map[string]*Installed{},
 		policies: map[string]*Policy{},
 		refused:  map[string]uint64{},
 		derived:  newDerived(),
@@ -229,6 +247,13 @@ func (s *State) Capsules() []*Capsule {
 		out = append(out, s.capsules[name])
 	}
 	return out
+}
+
+// Installed returns for which of its modules a capsule was set up, and false if
+// it never was.
+func (s *State) Installed(name string) (*Installed, bool) {
+	i, ok := s.installed[name]
+	return i, ok
 }
 
 // Policies returns where each subject's policy in force stands, sorted by

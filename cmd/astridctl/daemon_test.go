@@ -139,6 +139,22 @@ func cmdGone(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// cmdFilled waits until a file has something in it, bounded.
+func cmdFilled(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: filled FILE")
+	}
+	path := ts.MkAbs(args[0])
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		if info, err := os.Stat(path); err == nil && info.Size() > 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("nothing is in %s after %s", path, patience)
+		}
+	}
+}
+
 // runningDaemon is a daemon that a script started.
 type runningDaemon struct {
 	cmd  *exec.Cmd

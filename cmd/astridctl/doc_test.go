@@ -28,6 +28,8 @@ var jsonAnswers = map[string]struct {
 	"invoke": {answerFields, control.Answer{}},
 	"cancel": {cancelFields, control.CancelAnswer{}},
 	"stop":   {stopFields, control.StopAnswer{}},
+	"logs":   {chunkFields, control.LogChunk{}},
+	"bus":    {messageFields, control.BusMessage{}},
 }
 
 // TestFieldListsFollowTheTypes holds that --json offers every field there is.

@@ -48,6 +48,7 @@ func (c cleaning) Run() int {
 //	capsule DIR            the example capsule in DIR/capsules, served by a daemon on DIR
 //	eventually REGEX astridctl …  runs it until its output matches
 //	gone FILE              waits until FILE is not there
+//	filled FILE            waits until something is in FILE
 //	exitcode N astridctl … runs it, and its exit code must be N
 //	alike FILE             stdout, with the ids that the ledger made alike, as FILE
 func TestScripts(t *testing.T) {
@@ -81,6 +82,7 @@ func TestScripts(t *testing.T) {
 			"capsule":    cmdCapsule,
 			"eventually": cmdEventually,
 			"gone":       cmdGone,
+			"filled":     cmdFilled,
 		},
 	})
 }

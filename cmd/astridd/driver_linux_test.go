@@ -118,12 +118,21 @@ type step struct {
 	Witness string   `json:"witness,omitempty"`
 	Signal  uint8    `json:"signal,omitempty"`
 	MS      int64    `json:"ms,omitempty"`
+	Text    string   `json:"text,omitempty"`
+	Cursor  string   `json:"cursor,omitempty"`
 }
 
 type outcome struct {
 	Err    string       `json:"err"`
 	Exit   control.Exit `json:"exit"`
 	Stdout string       `json:"stdout"`
+
+	Cursor    string `json:"cursor"`
+	Dropped   uint64 `json:"dropped"`
+	EOF       bool   `json:"eof"`
+	Phase     string `json:"phase"`
+	StdinOpen bool   `json:"stdin_open"`
+	Listed    int    `json:"listed"`
 }
 
 // The programs. Each notes its start, and its end if it gets there, in a file

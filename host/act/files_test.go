@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // attack defines `harm FILE`, all that a program may try against a file of the
@@ -124,7 +126,7 @@ func TestInjectedFilesAreReadAndNothingElse(t *testing.T) {
 		check += "'" + p + "' "
 		want += fmt.Sprintf("[content %d]\n", i)
 	}
-	check += `; do echo "[$(cat "$f")]"; done; `
+	check += `; do echo "[$(cat "$f")]"; grep -F "$f" /proc/self/mountinfo | grep -vF " ro,nosuid,nodev,noexec,"; done; `
 	os.Mkdir(filepath.Join(h.dir, "out"), 0o755)
 	mounts, disk := mountinfo(t), tree(t, h.dir)
 	// Before, after, and by a program's program that was exec'ed.
@@ -157,7 +159,7 @@ func TestInjectedFilesHideNothingElse(t *testing.T) {
 	s := h.with(workspace, `
 		cat "$OURS/outside/beside" mine alias; echo
 		echo changed >mine && echo made >sub/made && mv sub/made sub/deep/ && echo kept
-		tmp=$(mktemp) && echo scratch >"$tmp" && cat "$tmp"
+		tmp=$(mktemp) && echo echo scratch >"$tmp" && chmod +x "$tmp" && "$tmp"
 		ls -d /etc /usr /bin /dev/null /proc/self | tr '\n' ' '
 		{ echo top >new; } 2>/dev/null || echo refused`,
 		File{Path: filepath.Join(outside, "policy")}, File{Path: filepath.Join(workspace, "policy")}, File{Path: "/tmp/astrid-test-policy"})
@@ -339,8 +341,36 @@ func TestInjectedFilesAreNoPrograms(t *testing.T) {
 	}
 }
 
-// The bytes reach the program whole whatever the umask of the daemon.
-func TestInjectedFilesWithABinaryContent(t *testing.T) {
+// Each lock holds alone: what the filter of system calls refuses, root has no
+// capability for either, and what needs none is refused by the filter.
+func TestInjectedFilesAreLockedTwice(t *testing.T) {
+	h, workspace, _ := fileHouse(t)
+	_, c := h.run(h.with(workspace, "grep -E '^(CapBnd|CapPrm|NoNewPrivs|Seccomp):' /proc/self/status", File{EnvKey: "POLICY"}))
+	out, _ := h.drain(c)
+	var bounding, permitted uint64
+	var noNew, seccomp int
+	if n, err := fmt.Sscanf(out, "CapPrm:\t%x\nCapBnd:\t%x\nNoNewPrivs:\t%d\nSeccomp:\t%d", &permitted, &bounding, &noNew, &seccomp); n != 4 {
+		t.Fatalf("%q: %v", out, err)
+	}
+	const reach = 1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_SYS_PTRACE | 1<<unix.CAP_SYS_RAWIO | 1<<unix.CAP_MKNOD |
+		1<<unix.CAP_SYS_CHROOT | 1<<unix.CAP_SYS_MODULE | 1<<unix.CAP_BPF | 1<<unix.CAP_PERFMON
+	if os.Geteuid() == 0 && bounding&reach != 0 || permitted&reach != 0 || noNew != 1 || seccomp != 2 {
+		t.Errorf("the program has %s", out)
+	}
+}
+
+func TestInjectedFilesForbidEveryCallThatMounts(t *testing.T) {
+	h, workspace, _ := fileHouse(t)
+	s := h.role("mounts")
+	s.Workspace, s.Files = workspace, []File{{EnvKey: "POLICY"}}
+	_, c := h.run(s)
+	if out, errs := h.drain(c); out != "tried all\n" {
+		t.Errorf("not refused: %s %s", out, errs)
+	}
+}
+
+// The bytes reach the program whole.
+func TestInjectedFilesArriveWhole(t *testing.T) {
 	h, workspace, outside := fileHouse(t)
 	content := make([]byte, 1<<20+1)
 	rand.Read(content)

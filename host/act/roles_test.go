@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,9 +15,11 @@ import (
 // roles are programs that the tests run: the test binary itself, with
 // ACT_TEST_ROLE in its environment.
 var roles = map[string]func() int{
+	"busy":    busyRole,
 	"connect": connectRole,
 	"probe":   probeRole,
 	"daemon":  daemonRole,
+	"mounts":  mountsRole,
 	"signals": signalsRole,
 }
 
@@ -73,4 +76,44 @@ func signalsRole() int {
 	fmt.Println("environ of 1 readable:", err == nil)
 	code, _ := strconv.Atoi(os.Getenv("CODE"))
 	return code
+}
+
+// mountsRole tries every call that changes what is mounted, past any C library,
+// and prints those that are not refused.
+func mountsRole() int {
+	root, _ := unix.Open("/", unix.O_PATH, 0)
+	empty := [1]byte{}
+	at, size := uintptr(unsafe.Pointer(&empty)), uintptr(unsafe.Sizeof(empty))
+	here := uintptr(root)
+	fresh := uintptr(unix.CLONE_NEWUSER | unix.CLONE_NEWNS)
+	for _, c := range []struct {
+		name string
+		call [7]uintptr
+	}{
+		{"mount", [7]uintptr{unix.SYS_MOUNT, at, at, at}}, {"umount2", [7]uintptr{unix.SYS_UMOUNT2, at}},
+		{"pivot_root", [7]uintptr{unix.SYS_PIVOT_ROOT, at, at}}, {"chroot", [7]uintptr{unix.SYS_CHROOT, at}},
+		{"setns", [7]uintptr{unix.SYS_SETNS, here}}, {"fsopen", [7]uintptr{unix.SYS_FSOPEN, at}},
+		{"open_tree", [7]uintptr{unix.SYS_OPEN_TREE, here, at, unix.AT_EMPTY_PATH}},
+		{"move_mount", [7]uintptr{unix.SYS_MOVE_MOUNT, here, at, here, at, 0x44}},
+		{"mount_setattr", [7]uintptr{unix.SYS_MOUNT_SETATTR, here, at, unix.AT_EMPTY_PATH, at, size}},
+		{"fspick", [7]uintptr{unix.SYS_FSPICK, here, at, 8}}, {"fsconfig", [7]uintptr{unix.SYS_FSCONFIG, here}},
+		{"fsmount", [7]uintptr{unix.SYS_FSMOUNT, here}},
+		{"unshare", [7]uintptr{unix.SYS_UNSHARE, fresh}}, {"unshare of mounts", [7]uintptr{unix.SYS_UNSHARE, unix.CLONE_NEWNS}},
+		{"clone", [7]uintptr{unix.SYS_CLONE, unix.CLONE_NEWUSER | uintptr(unix.SIGCHLD)}},
+	} {
+		r, _, errno := syscall.RawSyscall6(c.call[0], c.call[1], c.call[2], c.call[3], c.call[4], c.call[5], c.call[6])
+		if c.name == "clone" && r == 0 && errno == 0 {
+			os.Exit(0) // the child of a clone that worked
+		}
+		if errno != unix.EPERM {
+			fmt.Println(c.name, errno)
+		}
+	}
+	for name, nr := range map[string]uintptr{"clone3": unix.SYS_CLONE3, "another ABI": 0x40000000 | unix.SYS_GETPID} {
+		if _, _, errno := syscall.RawSyscall(nr, 0, 0, 0); errno != unix.ENOSYS {
+			fmt.Println(name, errno)
+		}
+	}
+	fmt.Println("tried all")
+	return 0
 }

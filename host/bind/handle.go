@@ -30,7 +30,7 @@ func writeStdin(c *call) (func(abi.Slot), error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := p.streams().WriteStdin(c.soft, c.caller(), data)
+	n, err := p.WriteStdin(c.soft, c.caller(), data)
 	return func(s abi.Slot) { s.U32(n) }, err
 }
 
@@ -48,7 +48,7 @@ func liftInput(v abi.View) ([]byte, error) {
 
 // closeStdin works after a cancel too, like all that ends something.
 func closeStdin(c *call) (func(abi.Slot), error) {
-	return nil, c.process().streams().CloseStdin(c.ctx, c.caller())
+	return nil, c.process().CloseStdin(c.ctx, c.caller())
 }
 
 func signal(c *call) (func(abi.Slot), error) {
@@ -83,7 +83,7 @@ func wait(c *call) (func(abi.Slot), error) {
 
 func waitWithOutput(c *call) (func(abi.Slot), error) {
 	p, timeout := c.process(), optional(c.arg("timeout-ms"), liftMillis)
-	r, err := p.streams().WaitWithOutput(c.soft, c.caller(), timeout)
+	r, err := p.WaitWithOutput(c.soft, c.caller(), timeout)
 	return func(s abi.Slot) { lowerResult(s, r) }, err
 }
 
@@ -100,12 +100,12 @@ func osPid(c *call) (func(abi.Slot), error) {
 
 func subscribeExit(c *call) (func(abi.Slot), error) {
 	p := c.process()
-	return c.subscribe(&p.parent, func() (poll.Source, error) { return p.streams().SubscribeExit(c.caller()) }), nil
+	return c.subscribe(&p.parent, func() (poll.Source, error) { return p.SubscribeExit(c.caller()) }), nil
 }
 
 func subscribeLogs(c *call) (func(abi.Slot), error) {
 	p := c.process()
-	return c.subscribe(&p.parent, func() (poll.Source, error) { return p.streams().SubscribeLogs(c.caller()) }), nil
+	return c.subscribe(&p.parent, func() (poll.Source, error) { return p.SubscribeLogs(c.caller()) }), nil
 }
 
 // drop takes the handle back, which ends the process, or lets go of one of the

@@ -10,11 +10,15 @@ import (
 
 	"github.com/astrid-os/processledger/host"
 	"github.com/astrid-os/processledger/host/abi"
+	"github.com/astrid-os/processledger/host/ipc"
 )
 
 // Services are what guests reach by the served functions.
 type Services struct {
 	Processes Processes
+
+	// Bus may be nil: then nothing can be published or subscribed to.
+	Bus *ipc.Bus
 
 	// System may be nil: then there is no configuration and no capability.
 	System System
@@ -33,6 +37,7 @@ const maxHandles = 1024
 // the guest.
 type Instance struct {
 	procs Processes
+	bus   *ipc.Bus
 	sys   System
 	log   *slog.Logger
 	table abi.Table
@@ -50,7 +55,7 @@ type Instance struct {
 
 // NewInstance returns the state for a guest that is about to be instantiated.
 func NewInstance(s Services) *Instance {
-	in := &Instance{procs: s.Processes, sys: s.System, log: s.Log, table: abi.Table{Limit: maxHandles}}
+	in := &Instance{procs: s.Processes, bus: s.Bus, sys: s.System, log: s.Log, table: abi.Table{Limit: maxHandles}}
 	if in.sys == nil {
 		in.sys = noSystem{}
 	}
@@ -83,6 +88,17 @@ func (in *Instance) Guest(m api.Module) (*abi.Guest, error) {
 
 // Handles returns how many handles the guest holds, of all kinds.
 func (in *Instance) Handles() int { return in.table.Len() }
+
+// Close ends the subscriptions of a guest that is no more. Its processes are the
+// process host's to end. A call of the guest must not be under way.
+func (in *Instance) Close() {
+	for _, held := range in.table.Held() {
+		if s, ok := held.(*subscribed); ok {
+			s.orphan()
+			s.Subscription.Close()
+		}
+	}
+}
 
 type instanceKey struct{}
 

@@ -14,12 +14,3 @@ func (c *call) persistent() Persistent {
 	}
 	return p
 }
-
-// streams returns the streams of a process.
-func (h *handle) streams() Streams {
-	s, ok := h.Process.(Streams)
-	if !ok {
-		panic(errLacking)
-	}
-	return s
-}

@@ -241,4 +241,3 @@ func signatureOf(f function) string {
 	}
 	return s
 }
-

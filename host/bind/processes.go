@@ -50,15 +50,17 @@ type Process interface {
 	Signal(ctx context.Context, c host.Caller, s host.Signal) error
 	OSPid(c host.Caller) (uint32, error)
 
-	// Drop ends the process, or lets go of one of the persistent tier.
-	Drop(ctx context.Context, c host.Caller) error
-}
-
-// Streams is what a Process has for its input, its output and its readiness.
-type Streams interface {
+	// WriteStdin writes all of b, and returns how much of it the program was
+	// given.
 	WriteStdin(ctx context.Context, c host.Caller, b []byte) (uint32, error)
 	CloseStdin(ctx context.Context, c host.Caller) error
 	WaitWithOutput(ctx context.Context, c host.Caller, timeout *time.Duration) (*host.Result, error)
+
+	// SubscribeExit is ready once the end of the process is recorded,
+	// SubscribeLogs while there is output to read and when no more will come.
 	SubscribeExit(c host.Caller) (poll.Source, error)
 	SubscribeLogs(c host.Caller) (poll.Source, error)
+
+	// Drop ends the process, or lets go of one of the persistent tier.
+	Drop(ctx context.Context, c host.Caller) error
 }

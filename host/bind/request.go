@@ -106,6 +106,15 @@ func fits(v abi.View, most uint32) bool {
 	return false
 }
 
+// textFits is fits for a string.
+func textFits(v abi.View, most uint32) bool {
+	if v.Size() <= most {
+		return true
+	}
+	v.Clip(0)
+	return false
+}
+
 func (l *requestLifter) args(v abi.View) {
 	list, total := v.List(), uint64(0)
 	for i := range list.Len() {

@@ -42,6 +42,7 @@ var revisions = []revision{
 	{module: process110, funcs: process("1.1")},
 	{module: "astrid:io/poll@1.0.0", funcs: pollFuncs()},
 	{module: "astrid:sys/host@1.0.0", funcs: sysFuncs()},
+	{module: "astrid:ipc/host@1.0.0", funcs: ipcFuncs()},
 }
 
 // contract is what differs between the revisions of the process interface.

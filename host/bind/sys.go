@@ -10,6 +10,7 @@ import (
 
 	"github.com/astrid-os/processledger/host"
 	"github.com/astrid-os/processledger/host/abi"
+	"github.com/astrid-os/processledger/host/ipc"
 )
 
 // System is what guests may know of the system that they run in.
@@ -69,7 +70,7 @@ func (e *SysError) Error() string {
 type noSystem struct{}
 
 func (noSystem) Config(host.Caller, string) (string, bool, error) { return "", false, nil }
-func (noSystem) SourceID(string) string                           { return "" }
+func (noSystem) SourceID(capsule string) string                   { return ipc.SourceID(capsule) }
 func (noSystem) Allowed(string, string) bool                      { return false }
 func (noSystem) Capabilities(string) []string                     { return nil }
 func (noSystem) SignalReady(host.Caller)                          {}

@@ -57,6 +57,9 @@ func (f *fakeHost) lastEnd(t *testing.T) host.Finished {
 }
 
 func (f *fakeHost) Spawn(ctx context.Context, c host.Caller, r host.Request) (*host.Result, error) {
+	if r.Unread != nil {
+		return nil, r.Unread.Refusal
+	}
 	f.note("spawn %s %q for %s", r.Cmd, r.Args, c.CallID)
 	f.mu.Lock()
 	f.requests = append(f.requests, r)
@@ -69,6 +72,9 @@ func (f *fakeHost) Spawn(ctx context.Context, c host.Caller, r host.Request) (*h
 }
 
 func (f *fakeHost) SpawnBackground(_ context.Context, _ host.Caller, r host.Request) (bind.Process, error) {
+	if r.Unread != nil {
+		return nil, r.Unread.Refusal
+	}
 	f.note("spawn-background %s", r.Cmd)
 	return &fakeProcess{f: f, cmd: r.Cmd}, nil
 }
@@ -128,6 +134,8 @@ func (r fakeRecord) Finish(e host.Finished) error {
 }
 
 type fakeProcess struct {
+	bind.Process // what is not below is not called
+
 	f   *fakeHost
 	cmd string
 }

@@ -21,6 +21,15 @@ func (h onHost) SpawnBackground(ctx context.Context, c host.Caller, r host.Reque
 	return p, nil
 }
 
+// Attach implements bind.Persistent.
+func (h onHost) Attach(ctx context.Context, c host.Caller, id string) (bind.Process, error) {
+	p, err := h.Host.Attach(ctx, c, id)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
 // BeginInvocation implements Host: a *host.Invocation is a Record.
 func (h onHost) BeginInvocation(ctx context.Context, c host.Caller, action string, payload []byte) (context.Context, Record, error) {
 	soft, i, err := h.Host.BeginInvocation(ctx, c, action, payload)

@@ -104,7 +104,7 @@ func hostile() map[string]struct {
 	calls("signal-that-is-none", "no case 7", func(g *guest) []byte {
 		return slices.Concat(call(g.background, imageAt, returnAt), call(g.signal, 1, 7, returnAt))
 	})
-	calls("handles-without-end", "may hold no more", func(g *guest) []byte {
+	calls("handles-without-end", "did not return after it was cancelled", func(g *guest) []byte {
 		return Forever(call(g.background, imageAt, returnAt))
 	})
 	calls("trap", "unreachable", func(g *guest) []byte { return Trap() })

@@ -152,6 +152,7 @@ func (in *instance) freed(ctx context.Context, result uint64) error {
 
 // close ends the guest; a call of it must not be under way.
 func (in *instance) close(ctx context.Context) {
+	in.bound.Close()
 	if in.module != nil {
 		_ = in.module.Close(ctx)
 	}

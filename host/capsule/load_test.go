@@ -164,8 +164,8 @@ func TestLoadNamesWhatIsWrong(t *testing.T) {
 		"hook-shape":    {plain(func(m *Module) { realloc(m); m.Func("astrid-hook-trigger", "i", "i", 0, Const(0)) }), "another signature"},
 		"huge-memory":   {plain(func(m *Module) { hook(m); realloc(m); m.Memory(4096, 0) }), "is not a valid module"},
 		"huge-table":    {plain(func(m *Module) { hook(m); realloc(m); m.Table(1 << 21) }), "table of 2097152 elements"},
-		"old-runtime":   {plain(func(m *Module) { m.Import(process, "spawn", strings.Repeat("i", 13), ""); hook(m); realloc(m) }), "served as (i32,i32)->()"},
-		"newer-process": {plain(func(m *Module) { m.Import("astrid:process/host@1.1.0", "spawn", "ii", ""); hook(m); realloc(m) }), "astrid:process/host@1.1.0 spawn"},
+		"older-spawn":   {plain(func(m *Module) { m.Import(process, "spawn", strings.Repeat("i", 12), ""); hook(m); realloc(m) }), "served as (i32,i32)->()"},
+		"newer-process": {plain(func(m *Module) { m.Import("astrid:process/host@1.2.0", "spawn", "ii", ""); hook(m); realloc(m) }), "astrid:process/host@1.2.0 spawn: served are the versions 1.0.0, 1.1.0"},
 		"sockets": {plain(func(m *Module) {
 			m.Import("wasi_snapshot_preview1", "sock_open", "iii", "i")
 			m.Import("astrid:net/host@1.0.0", "connect", "ii", "")

@@ -18,26 +18,31 @@ func enclose() error {
 	return os.NewSyscallError("make mounts slaves", unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""))
 }
 
+// Flags of the mounts that are made: what only this program sees holds no
+// devices and no programs, but for a shared directory, in which programs build
+// others and run them.
 const (
-	sealed   = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
-	sealedMS = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+	plain  = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
+	sealed = plain | unix.MOUNT_ATTR_NOEXEC
 )
 
 // newTmpfs makes an empty file system in memory and mounts it on the directory
-// at. It returns the descriptor of its root.
-func newTmpfs(at int) (root int, err error) {
+// at, with the flags sealed or plain. It returns the descriptor of its root.
+func newTmpfs(at, flags int) (root int, err error) {
 	fs, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return -1, os.NewSyscallError("fsopen", err)
 	}
 	defer unix.Close(fs)
-	if err := unix.FsconfigSetString(fs, "mode", "0755"); err != nil {
-		return -1, os.NewSyscallError("fsconfig", err)
+	for _, o := range [][2]string{{"source", "astrid-files"}, {"mode", "0755"}} {
+		if err := unix.FsconfigSetString(fs, o[0], o[1]); err != nil {
+			return -1, os.NewSyscallError("fsconfig", err)
+		}
 	}
 	if err := unix.FsconfigCreate(fs); err != nil {
 		return -1, os.NewSyscallError("fsconfig", err)
 	}
-	root, err = unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, sealed)
+	root, err = unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, flags)
 	if err != nil {
 		return -1, os.NewSyscallError("fsmount", err)
 	}
@@ -66,11 +71,12 @@ func bind(source, at int) error {
 	return attach(tree, at)
 }
 
-// freeze makes a tmpfs of newTmpfs read-only, the file system and its mount:
+// freeze makes a sealed tmpfs of newTmpfs read-only, the file system and its mount:
 // both would have to be undone for one write. In a user namespace the other
 // flags must be named again.
 func freeze(root int) error {
-	err := unix.Mount("", procPath(root), "", unix.MS_REMOUNT|unix.MS_RDONLY|sealedMS, "")
+	const flags = unix.MS_REMOUNT | unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+	err := unix.Mount("", procPath(root), "", flags, "")
 	return os.NewSyscallError("remount read-only", err)
 }
 
@@ -107,15 +113,6 @@ func openPath(dir int, name string) (int, error) {
 			return fd, err
 		}
 	}
-}
-
-// touch makes an empty file to mount another on.
-func touch(dir int, name string) error {
-	fd, err := unix.Openat(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o444)
-	if err != nil {
-		return err
-	}
-	return unix.Close(fd)
 }
 
 func procPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }

@@ -61,29 +61,44 @@ func (r *RingReader) Ask() error {
 }
 
 // Drain returns the bytes that were not drained before, at most the newest that
-// the ring keeps, and how many it had to skip because they are overwritten. keep
-// says how many of the bytes, counted from the end, are to be left for the next
-// time. The position lives in the file, so a later daemon goes on where this one
-// stopped. A writer that waits for room is to be told after it: see WasBlocked.
-func (r *RingReader) Drain(keep func(b []byte) int) (b []byte, skipped uint64, err error) {
+// the ring keeps, and the number of the first of them. keep says how many of the
+// bytes, counted from the end, are to be left for the next time. The position
+// lives in the file, so a later daemon goes on where this one stopped. A writer
+// that waits for room is to be told after it: see WasBlocked.
+func (r *RingReader) Drain(keep func(b []byte) int) (b []byte, from uint64, err error) {
 	err = guarded(func() error {
 		if err := r.whole(); err != nil {
 			return err
 		}
-		_, from, total := r.span()
-		read := min(r.word(offRead).Load(), total)
-		if b, from, err = r.copyOut(from, total-from); err != nil {
+		_, drained, total := r.span()
+		if b, from, err = r.copyOut(drained, total-drained); err != nil {
 			return err
 		}
-		skipped = from - read
-		b = b[:len(b)-keep(b)]
-		r.word(offRead).Store(from + uint64(len(b)))
-		return nil
+		b, from, err = r.claim(b, from, keep(b))
+		return err
 	})
 	if err != nil {
 		return nil, 0, err
 	}
-	return b, skipped, nil
+	return b, from, nil
+}
+
+// claim moves the read position behind the bytes b, of which the first is number
+// from, but for the last left of them, and returns those that are the reader's:
+// the writer may have evicted the first of them meanwhile.
+func (r *RingReader) claim(b []byte, from uint64, left int) ([]byte, uint64, error) {
+	for range claims {
+		read := r.word(offRead).Load()
+		if read > from {
+			cut := min(read-from, uint64(len(b)))
+			b, from = b[cut:], from+cut
+		}
+		mine := b[:len(b)-min(left, len(b))]
+		if r.word(offRead).CompareAndSwap(read, max(read, from+uint64(len(mine)))) {
+			return mine, from, nil
+		}
+	}
+	return nil, 0, ErrRing
 }
 
 // WasBlocked tells, once, that the writer waits for room. It is asked after the

@@ -95,11 +95,14 @@ func TestRingNeverShowsTornBytes(t *testing.T) {
 	}()
 	var next, drains uint64
 	for end := time.Now().Add(700 * time.Millisecond); time.Now().Before(end); drains++ {
-		b, skipped, err := r.Drain(func(b []byte) int { return len(b) % 8 })
+		b, from, err := r.Drain(func(b []byte) int { return len(b) % 8 })
 		if err != nil {
 			t.Fatal(err)
 		}
-		next += skipped
+		if next > from {
+			t.Fatalf("byte %d again after %d", from, next)
+		}
+		next = from
 		for len(b) >= 8 {
 			if next%8 != 0 { // a skip ends anywhere
 				cut := 8 - next%8
@@ -150,5 +153,60 @@ func TestBufferedCountsWhatADrainGives(t *testing.T) {
 		if got, total, err := r.Buffered(); total != w.total || err != nil || got != want {
 			t.Errorf("buffered %d, %v; want %d", got, err, want)
 		}
+	}
+}
+
+// TestEachByteIsDrainedOrDropped holds that a reader beside a writer never gets
+// what is counted as dropped, nor misses what is not.
+func TestEachByteIsDrainedOrDropped(t *testing.T) {
+	for _, ring := range []uint32{MinRing, 64 << 10} {
+		w, r, _ := openBoth(t, ring)
+		var over atomic.Bool
+		go func() {
+			src := rand.New(rand.NewPCG(5, 6))
+			for range 20000 {
+				w.write(make([]byte, src.IntN(2*MinRing)+1))
+			}
+			over.Store(true)
+		}()
+		var drained uint64
+		for last := false; !last; {
+			last = over.Load()
+			b, _, err := r.Drain(all)
+			if err != nil {
+				t.Fatal(err)
+			}
+			drained += uint64(len(b))
+		}
+		if drained+w.evicted != w.total {
+			t.Errorf("ring %d: %d drained and %d dropped of %d", ring, drained, w.evicted, w.total)
+		}
+	}
+}
+
+// Under backpressure there is room for what is not drained, and no more.
+func TestRoomIsWhatIsNotDrained(t *testing.T) {
+	w, r, _ := openBoth(t, MinRing, true)
+	if n := w.room(w.ring); n != MinRing {
+		t.Errorf("room %d in an empty ring", n)
+	}
+	w.write(make([]byte, MinRing-10))
+	if n := w.room(w.ring); n != 10 {
+		t.Errorf("room %d, want 10", n)
+	}
+	w.write(make([]byte, 10))
+	w.write(make([]byte, slackBytes)) // as after the exit
+	if a, b := w.room(w.ring), w.room(w.capacity); a != 0 || b != 0 {
+		t.Errorf("room %d and %d in a full ring", a, b)
+	}
+	w.markBlocked()
+	if b, from, err := r.Drain(all); err != nil || len(b) != MinRing+slackBytes || from != 0 || w.evicted != 0 {
+		t.Errorf("drained %d from %d, %d evicted, %v", len(b), from, w.evicted, err)
+	}
+	if !r.WasBlocked() || r.WasBlocked() {
+		t.Error("the mark is not seen once")
+	}
+	if n := w.room(w.ring); n != MinRing {
+		t.Errorf("room %d after a drain", n)
 	}
 }

@@ -11,7 +11,8 @@ import (
 type ringWriter struct {
 	*ringFile
 	total   uint64 // bytes written
-	evicted uint64 // bytes overwritten before anybody had drained them
+	past    uint64 // bytes that have left the window, drained or not
+	evicted uint64 // bytes that had left it before anybody had drained them
 	lost    uint64 // bytes that were never written
 }
 
@@ -35,13 +36,13 @@ func (w *ringWriter) write(b []byte) (asked bool) {
 			return err
 		}
 		next := w.total + uint64(len(b))
+		w.evict(next) // before anything is overwritten
 		if next > w.capacity {
 			w.word(offGuard).Store(next - w.capacity)
 		}
 		if err := w.copyIn(b, w.total); err != nil {
 			return err
 		}
-		w.countEvicted(next)
 		w.total = next
 		w.word(offTotal).Store(next)
 		// After total: a reader asks first and looks for output after.
@@ -70,13 +71,31 @@ func (w *ringWriter) copyIn(b []byte, p uint64) error {
 	return nil
 }
 
-// countEvicted adds what leaves the window of the newest bytes undrained.
-func (w *ringWriter) countEvicted(next uint64) {
-	from := max(oldest(w.total, w.window), w.drained())
-	if to := oldest(next, w.window); to > from {
-		w.evicted += to - from
-		w.word(offDropped).Store(w.evicted + w.lost)
+// claims is how often either end tries to move the read position before it gives
+// up: each loses to the other once in a while, and to a program that writes
+// there without end.
+const claims = 1000
+
+// evict takes from the readers what leaves the window undrained once the stream
+// has next bytes, and counts it. Both ends move the read position by comparing
+// and swapping, so each byte is drained or counted as dropped, and never both.
+func (w *ringWriter) evict(next uint64) {
+	to := oldest(next, w.window)
+	if to <= w.past {
+		return
 	}
+	for range claims {
+		read := w.word(offRead).Load()
+		if read >= to {
+			break
+		}
+		if w.word(offRead).CompareAndSwap(read, to) {
+			w.evicted += to - max(read, w.past)
+			w.word(offDropped).Store(w.evicted + w.lost)
+			break
+		}
+	}
+	w.past = to
 }
 
 // drained is the readers' position, within what was written.

@@ -59,6 +59,8 @@ var hostPoints = []Point{
 	{"daemon.stdin.closed", Daemon, "an input that is recorded as closed and is open: the next daemon closes it"},
 	{"daemon.timer.fired", Daemon, "a timer that fired, its TERM sent, its KILL to come"},
 	{"daemon.handle.attached", Daemon, "a persistent process with a recorded attachment whose handle nobody has"},
+	{"daemon.watch.armed", Daemon, "an armed watch whose capsule was not told"},
+	{"daemon.watch.disarmed", Daemon, "a watch that is over, and a capsule that was not told"},
 	{"daemon.stop.requested", Daemon, "a stop whose TERM was not sent; recovery goes on with it"},
 	{"daemon.cancel.requested", Daemon, "an open cancel whose first signals were not sent"},
 	{"daemon.invocation.started", Daemon, "an open invocation of a guest that was not called"},

@@ -143,6 +143,9 @@ func (t teller) started(b *event.ProcessStarted) string {
 
 // isolation says what "pidns+mount" and the like mean.
 func isolation(s string) string {
+	if spaces, ok := strings.CutSuffix(s, "+files"); ok {
+		return isolation(spaces) + ", its mounts locked"
+	}
 	if s == "none" {
 		return "without isolation (the weaker mode)"
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/astrid-os/processledger/host"
 	"github.com/astrid-os/processledger/host/act"
 	"github.com/astrid-os/processledger/host/capsule"
+	"github.com/astrid-os/processledger/host/ipc"
 	"github.com/astrid-os/processledger/host/policy"
 	"github.com/astrid-os/processledger/internal/control"
 	"github.com/astrid-os/processledger/projector"
@@ -23,6 +24,7 @@ type engine struct {
 	policy *policy.Policy
 	hands  *act.Hands
 	host   *host.Host
+	bus    *ipc.Bus
 
 	// set and runner are nil until the capsules are loaded.
 	set    *capsule.Set
@@ -40,6 +42,7 @@ func (e *engine) close(ctx context.Context) error {
 		err = e.set.Close(ctx)
 	}
 	e.host.Close()
+	e.bus.Close() // last: the host publishes on it
 	return errors.Join(err, e.hands.Close())
 }
 
@@ -58,14 +61,15 @@ func (d *Daemon) newEngine(live *projector.Live, k keys) (*engine, error) {
 	d.mu.Lock()
 	unavailable := d.isolation.Reason
 	d.mu.Unlock()
+	bus := ipc.New(ipc.Options{})
 	h, err := host.New(host.Options{
 		Live: live, Hands: hands, Policy: pol, Workspaces: filepath.Join(d.cfg.Data, "workspaces"),
-		RedactionKey: k.redaction, ProcessIDKey: k.processIDs, Isolation: d.cfg.Isolation, Unavailable: unavailable, Log: d.log,
+		RedactionKey: k.redaction, ProcessIDKey: k.processIDs, Bus: bus, Isolation: d.cfg.Isolation, Unavailable: unavailable, Log: d.log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, hands.Close())
 	}
-	return &engine{policy: pol, hands: hands, host: h}, nil
+	return &engine{policy: pol, hands: hands, host: h, bus: bus}, nil
 }
 
 // policyOf makes the policy that the configuration states. Its gate denies

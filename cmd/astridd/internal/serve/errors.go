@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/astrid-os/processledger/host/ipc"
 	"github.com/astrid-os/processledger/internal/control"
 	"github.com/astrid-os/processledger/internal/query"
 	"github.com/astrid-os/processledger/ledger"
@@ -20,10 +21,21 @@ func asControl(err error) *control.Error {
 	return &control.Error{Code: code, Message: err.Error(), Hint: hint}
 }
 
+// busCodes are what the bus's errors mean to an operator; the others mean that
+// something failed.
+var busCodes = map[ipc.Code]control.Code{
+	ipc.CapabilityDenied: control.CodeDenied, ipc.InvalidInput: control.CodeUsage, ipc.Closed: control.CodeUnavailable,
+	ipc.RateLimited: control.CodeQuota, ipc.Backpressure: control.CodeQuota, ipc.Quota: control.CodeQuota,
+	ipc.Timeout: control.CodeDeadline, ipc.Unknown: control.CodeFailed,
+}
+
 // codeOf knows the errors of the rooms below.
 func codeOf(err error) (control.Code, string) {
 	var ambiguous *query.AmbiguousError
+	var bus *ipc.Error
 	switch {
+	case errors.As(err, &bus):
+		return busCodes[bus.Code], ""
 	case errors.As(err, &ambiguous):
 		return control.CodeUsage, ""
 	case errors.Is(err, ledger.ErrGap):

@@ -19,6 +19,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/astrid-os/processledger/host/capsule"
+	"github.com/astrid-os/processledger/host/ipc"
 	"github.com/astrid-os/processledger/internal/control"
 	"github.com/astrid-os/processledger/internal/query"
 	"github.com/astrid-os/processledger/ledger"
@@ -35,6 +36,8 @@ type fake struct {
 	cancelled  *control.CancelRequest
 	idle       map[string]time.Duration
 	stop       func(context.Context, event.Actor, *control.StopRequest) (*control.StopAnswer, error)
+	logs       func(context.Context, *control.LogsQuery, func(*control.LogChunk) error, func() error) error
+	bus        *ipc.Bus
 }
 
 func (f *fake) Status() *control.Status {
@@ -45,6 +48,12 @@ func (f *fake) Unrecorded() []string           { return f.unrecorded }
 func (f *fake) Idle() map[string]time.Duration { return f.idle }
 func (f *fake) Stop(ctx context.Context, by event.Actor, r *control.StopRequest) (*control.StopAnswer, error) {
 	return f.stop(ctx, by, r)
+}
+func (f *fake) Logs(ctx context.Context, q *control.LogsQuery, chunk func(*control.LogChunk) error, flush func() error) error {
+	return f.logs(ctx, q, chunk, flush)
+}
+func (f *fake) Subscribe(pattern string) (*ipc.Subscription, error) {
+	return f.bus.Subscribe("operators", pattern)
 }
 func (f *fake) Capsules() *control.Capsules {
 	return &control.Capsules{Capsules: []control.Capsule{{Name: "builder"}}}
@@ -76,7 +85,7 @@ func start(t *testing.T, operators ...uint32) *house {
 	if operators == nil {
 		operators = []uint32{uint32(os.Geteuid())}
 	}
-	h := &house{fake: &fake{live: live, phase: control.PhaseReady}, served: make(chan error, 1), ids: map[string]ulid.ULID{}}
+	h := &house{fake: &fake{live: live, phase: control.PhaseReady, bus: ipc.New(ipc.Options{})}, served: make(chan error, 1), ids: map[string]ulid.ULID{}}
 	l, err := net.Listen("unix", filepath.Join(dir, "s"))
 	if err != nil {
 		t.Fatal(err)

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/astrid-os/processledger/host/capsule"
+	"github.com/astrid-os/processledger/host/ipc"
 	"github.com/astrid-os/processledger/internal/control"
 	"github.com/astrid-os/processledger/ledger/event"
 	"github.com/astrid-os/processledger/projector"
@@ -52,6 +53,14 @@ type Backend interface {
 	Invoke(ctx context.Context, by event.Actor, in *control.Invocation) (*control.Answer, error)
 	Cancel(ctx context.Context, by event.Actor, r *control.CancelRequest) (*control.CancelAnswer, error)
 	Stop(ctx context.Context, by event.Actor, r *control.StopRequest) (*control.StopAnswer, error)
+
+	// Logs calls chunk with each piece of a process's output, and flush before
+	// it waits for more; it returns their errors.
+	Logs(ctx context.Context, q *control.LogsQuery, chunk func(*control.LogChunk) error, flush func() error) error
+
+	// Subscribe subscribes an operator to the bus. Its errors are those of the
+	// bus.
+	Subscribe(pattern string) (*ipc.Subscription, error)
 }
 
 // Options say how to serve.
@@ -126,6 +135,8 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /v1/events", s.events)
 	mux.HandleFunc("GET /v1/ledger/newest", s.newest)
 	mux.HandleFunc("GET /v1/capsules", s.capsules)
+	mux.HandleFunc("GET /v1/logs", s.logs)
+	mux.HandleFunc("GET /v1/bus", s.bus)
 	mux.HandleFunc("POST /v1/invoke", s.invoke)
 	mux.HandleFunc("POST /v1/cancel", s.cancel)
 	mux.HandleFunc("POST /v1/stop", s.stopProcess)
@@ -135,7 +146,7 @@ func (s *Server) routes() http.Handler {
 
 func notFound(w http.ResponseWriter, r *http.Request) {
 	fail(w, control.Errorf(control.CodeUsage, "%s %s is not part of this protocol", r.Method, r.URL.Path).
-		WithHint("GET /v1/status, /v1/ps, /v1/events, /v1/ledger/newest, /v1/capsules; POST /v1/invoke, /v1/cancel, /v1/stop"))
+		WithHint("GET /v1/status, /v1/ps, /v1/events, /v1/ledger/newest, /v1/capsules, /v1/logs, /v1/bus; POST /v1/invoke, /v1/cancel, /v1/stop"))
 }
 
 // front does what holds for every request: version, who may, and a log line.

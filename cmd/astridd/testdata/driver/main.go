@@ -13,13 +13,16 @@ import (
 
 // step is one call.
 type step struct {
-	Op      string   `json:"op"`   // spawn, background, wait, kill, signal, drop
-	Name    string   `json:"name"` // of the handle, for all but spawn
+	Op      string   `json:"op"`   // spawn, background, wait, kill, signal, drop, and those of persistent.go
+	Name    string   `json:"name"` // of the handle, or the label of a persistent process, for all but spawn
 	Cmd     string   `json:"cmd"`
 	Args    []string `json:"args"`
 	Witness string   `json:"witness"` // the variable WITNESS
 	Signal  uint8    `json:"signal"`
 	MS      int64    `json:"ms"` // wait: 0 waits for ever
+
+	Text   string `json:"text"`   // what is written, or the suffix of a watch
+	Cursor string `json:"cursor"` // of read
 }
 
 // outcome is what one call returned.
@@ -27,6 +30,14 @@ type outcome struct {
 	Err    string       `json:"err,omitempty"`
 	Exit   process.Exit `json:"exit"`
 	Stdout string       `json:"stdout,omitempty"`
+
+	// Of persistent processes.
+	Cursor    string `json:"cursor,omitempty"`
+	Dropped   uint64 `json:"dropped,omitempty"`
+	EOF       bool   `json:"eof,omitempty"`
+	Phase     string `json:"phase,omitempty"`
+	StdinOpen bool   `json:"stdin_open,omitempty"`
+	Listed    int    `json:"listed,omitempty"`
 }
 
 // handles are kept from one call to the next, as a real capsule's would be.
@@ -80,6 +91,8 @@ func do(s step) (o outcome, err error) {
 	case "drop":
 		h.Drop()
 		delete(handles, s.Name)
+	default:
+		return persistent(s, request)
 	}
 	return o, err
 }

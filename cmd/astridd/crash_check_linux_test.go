@@ -1,0 +1,110 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/astrid-os/processledger/internal/worldcheck"
+	"github.com/astrid-os/processledger/ledger"
+	"github.com/astrid-os/processledger/ledger/event"
+	"github.com/astrid-os/processledger/projector"
+)
+
+// settle kills the daemon if it lives, starts it again, waits until nothing
+// runs, and stops it in order.
+func (c *crash) settle(t *testing.T) {
+	t.Helper()
+	c.resumeAll()
+	c.daemon.kill(t)
+	c.run(t)
+	c.daemon.ready(t)
+	eventually(t, "nothing runs any more", func() bool {
+		ps, err := c.client.Ps(t.Context(), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(ps.Handles) == 0
+	})
+	// What is counted and what lives must agree at once, not only in the end.
+	if left := worldcheck.Marked(c.witness()); len(left) > 0 {
+		t.Errorf("no process is counted, and these live: %v", left)
+	}
+	c.daemon.stop(t)
+}
+
+// check compares the ledger with the witness and with the disk.
+func (c *crash) check(t *testing.T, lossAllowed bool) {
+	t.Helper()
+	archive, err := ledger.OpenArchive(filepath.Join(c.data, "ledger"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer archive.Close()
+	for _, p := range worldcheck.Problems(t.Context(), worldcheck.World{Ledger: archive, Data: c.data, Witness: c.witness()}) {
+		t.Error(p)
+	}
+	c.checkState(t, archive)
+	c.checkEvents(t, archive, lossAllowed)
+	for _, dir := range []string{"processes", "trash"} {
+		if left, err := os.ReadDir(filepath.Join(c.data, dir)); err != nil || len(left) > 0 {
+			t.Errorf("%s/ holds %v, %v", dir, left, err)
+		}
+	}
+	eventually(t, "every process of the site is gone", func() bool { return len(c.processes()) == 0 })
+	if t.Failed() {
+		c.dump(t, archive)
+	}
+}
+
+// checkState replays everything and looks for what is left open.
+func (c *crash) checkState(t *testing.T, archive *ledger.Archive) {
+	t.Helper()
+	state := projector.New()
+	for e, err := range archive.Events(t.Context(), 1, 0) {
+		if err == nil {
+			err = state.Apply(e)
+		}
+		if err != nil {
+			t.Fatalf("replay: %v", err)
+		}
+	}
+	if n := state.LiveAll().Total(); n != 0 {
+		t.Errorf("%d processes are counted as live", n)
+	}
+	if n := len(state.Handles()); n != 0 {
+		t.Errorf("%d handles are not released", n)
+	}
+	if n := len(state.Cancels()); n != 0 {
+		t.Errorf("%d cancels are open", n)
+	}
+	if n := len(state.Invocations()); n != 0 {
+		t.Errorf("%d invocations are open", n)
+	}
+}
+
+// checkEvents holds that a loss is claimed only where something was lost.
+func (c *crash) checkEvents(t *testing.T, archive *ledger.Archive, lossAllowed bool) {
+	t.Helper()
+	for e, err := range archive.Events(t.Context(), 1, 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, ok := e.Body.(*event.ProcessLost); ok && !lossAllowed {
+			t.Errorf("event %d: %s is lost (%s: %s), although its shim never died", e.Seq, e.Handle, b.Reason, b.Detail)
+		}
+	}
+}
+
+// dump shows the ledger of a failed test.
+func (c *crash) dump(t *testing.T, archive *ledger.Archive) {
+	t.Helper()
+	for e, err := range archive.Events(t.Context(), 1, 0) {
+		if err != nil {
+			t.Log(err)
+			return
+		}
+		b, _ := e.MarshalJSON()
+		t.Logf("%.600s", b)
+	}
+}
