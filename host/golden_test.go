@@ -223,7 +223,7 @@ func TestTranscripts(t *testing.T) {
 			id := kept(w, gated)
 			_ = w.host.WatchProcess(t.Context(), alice, id, nil)
 			touch(t, w.witness+"/gate")
-			w.endOf(w.kept(alice, id))
+			w.until("its exit is published", func() bool { return w.hasTraced("tell publish exited") })
 		},
 		"unwatch": func(t *testing.T, w *world) {
 			id := kept(w, stays)
@@ -245,10 +245,7 @@ func TestTranscripts(t *testing.T) {
 			if err := w.host.Shutdown(t.Context(), "operator"); err != nil {
 				t.Error(err)
 			}
-			w.untraced(func() {
-				w.abandon()
-				w.open()
-			})
+			w.untraced(func() { w.adopted() })
 		},
 		"shutdown": func(t *testing.T, w *world) {
 			background(w, stays)
