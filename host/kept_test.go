@@ -138,10 +138,11 @@ func TestRecoveryOfKept(t *testing.T) {
 			t.Run(name+"/"+mode, func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t, func(w *world) { w.mode = mode })
-				if c.change == nil {
-					c.change = func(*Request) {}
-				}
-				id, r := w.keep(alice, c.script, c.change)
+				id, r := w.keep(alice, c.script, func(r *Request) {
+					if c.change != nil {
+						c.change(r)
+					}
+				})
 				w.began(r)
 				if c.prepare != nil {
 					c.prepare(t, w, id)
