@@ -22,6 +22,8 @@ import (
 // fakeHost is a process host without processes: it notes what it is asked for,
 // in order, and answers from its fields.
 type fakeHost struct {
+	bind.Processes // what is not below is not called
+
 	mu       sync.Mutex
 	lines    []string
 	ended    []host.Finished
