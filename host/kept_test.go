@@ -34,7 +34,7 @@ func (w *world) told() string {
 // TestRecoveryOfKept is the recovery table for what outlives the daemon: what
 // the ledger says after the restart, and what the creator can still ask.
 func TestRecoveryOfKept(t *testing.T) {
-	gate := `until test -e "$WITNESS/gate"; do sleep 0.02; done; echo late; exit 7`
+	gate := gated + "; echo late; exit 7"
 	cases := map[string]struct {
 		script  string
 		change  func(*Request)

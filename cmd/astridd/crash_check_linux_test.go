@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/astrid-os/processledger/internal/control"
 	"github.com/astrid-os/processledger/internal/worldcheck"
 	"github.com/astrid-os/processledger/ledger"
 	"github.com/astrid-os/processledger/ledger/event"
@@ -24,6 +25,7 @@ func (c *crash) settle(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		c.stopKept(t, ps.Handles)
 		return len(ps.Handles) == 0
 	})
 	// What is counted and what lives must agree at once, not only in the end.
@@ -31,6 +33,20 @@ func (c *crash) settle(t *testing.T) {
 		t.Errorf("no process is counted, and these live: %v", left)
 	}
 	c.daemon.stop(t)
+}
+
+// stopKept has an operator end the persistent processes, which nobody else will.
+func (c *crash) stopKept(t *testing.T, held []control.Handle) {
+	t.Helper()
+	for _, h := range held {
+		if h.Tier != "persistent" {
+			continue
+		}
+		_, err := c.client.Stop(t.Context(), &control.StopRequest{ID: h.ID})
+		if err != nil && control.ExitCode(err) != 3 { // it may have gone by itself
+			t.Errorf("stop of %s: %v", h.ID, err)
+		}
+	}
 }
 
 // check compares the ledger with the witness and with the disk.

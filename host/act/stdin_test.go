@@ -331,3 +331,26 @@ func TestARestartFindsTheInputAsItIs(t *testing.T) {
 		h.kill(c)
 	})
 }
+
+// A program that closes its input before the prelude is through has broken it:
+// who waits to write is told.
+func TestAPreludeThatNobodyReadsBreaksTheInput(t *testing.T) {
+	both(t, func(t *testing.T, h *house) {
+		mkfifo(t, h.dir+"/gate")
+		s := h.kept("read x <gate; exec 0<&-; exec sleep 1000")
+		s.Stdin = make([]byte, 1<<20)
+		c := h.start(s)
+		h.started(c)
+		done := make(chan error, 1)
+		go func() { _, err := c.WriteStdin(context.Background(), []byte("x")); done <- err }()
+		release(t, h.dir+"/gate")
+		if err := <-done; !errors.Is(err, ErrStdinClosed) || !c.StdinBroken() || c.StdinOpen() {
+			t.Errorf("%v, broken %v, open %v", err, c.StdinBroken(), c.StdinOpen())
+		}
+		if n := h.next(c); !n.StdinBroken {
+			t.Errorf("got %s", show(n))
+		}
+		h.closeStdin(c)
+		h.kill(c)
+	})
+}

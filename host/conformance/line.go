@@ -46,16 +46,21 @@ func parseLine(s string) (l Line, err error) {
 			return l, fmt.Errorf("%q is no KEY=VALUE", w)
 		}
 		f := Field{Times: 1}
+		again := 1
 		var many string
 		if f.Key, many, ok = strings.Cut(key, "*"); ok {
 			f.Times, err = strconv.Atoi(many)
 		} else if f.Key, many, ok = strings.Cut(key, "+"); ok {
 			f.Pad, err = strconv.Atoi(many)
+		} else if f.Key, many, ok = strings.Cut(key, "#"); ok {
+			again, err = strconv.Atoi(many)
 		}
 		if err != nil {
 			return l, err
 		}
-		l.Fields = append(l.Fields, f.spread(value)...)
+		for range again {
+			l.Fields = append(l.Fields, f.spread(value)...)
+		}
 	}
 	return l, nil
 }
