@@ -160,6 +160,7 @@ func TestAsAnOrdinaryUser(t *testing.T) {
 	if os.Getenv("ACT_TEST_SHIMS") != "" {
 		t.Skip("this is the run inside")
 	}
+	t.Parallel() // most of it is waiting
 	dir, err := os.MkdirTemp("", "act-user-")
 	if err != nil {
 		t.Fatal(err)
@@ -192,7 +193,7 @@ func TestAsAnOrdinaryUser(t *testing.T) {
 			t.Log(line)
 		}
 	}
-	if probed != nil && probed.Isolation == IsolationPIDNS && !strings.Contains(string(out), "userns+pidns") {
+	if here, err := probed(); err == nil && here.Isolation == IsolationPIDNS && !strings.Contains(string(out), "userns+pidns") {
 		t.Log("user namespaces are not allowed to ordinary users here")
 	}
 }
