@@ -40,6 +40,9 @@ func golden(t testing.TB, name, got string) {
 // stays is a program that runs until it is ended.
 const stays = "while :; do sleep 0.05; done"
 
+// gated is a program that ends once the file gate is there.
+const gated = `until test -e "$WITNESS/gate"; do sleep 0.02; done`
+
 // TestTranscripts holds, for each function of the host, the order of what it
 // appends, when that is durable, what it does to the world and what it tells:
 // no act before the sync of its receipt, no answer before the sync of its
@@ -61,6 +64,18 @@ func TestTranscripts(t *testing.T) {
 		return p
 	}
 	short := 10 * time.Millisecond
+	kept := func(w *world, body string, change ...func(*Request)) string {
+		id, r := w.keep(alice, body, change...)
+		w.began(r)
+		w.traced()
+		return id
+	}
+	keptEnded := func(w *world, body string) string {
+		id := kept(w, body)
+		w.endOf(w.kept(alice, id))
+		w.traced()
+		return id
+	}
 	cases := map[string]func(t *testing.T, w *world){
 		"spawn": func(t *testing.T, w *world) {
 			_, _ = w.host.Spawn(t.Context(), alice, w.script("true"))
@@ -140,6 +155,98 @@ func TestTranscripts(t *testing.T) {
 				t.Error(err)
 			}
 		},
+		"spawn-persistent": func(t *testing.T, w *world) {
+			_, _ = w.host.SpawnPersistent(t.Context(), alice, w.script(stays))
+		},
+		"spawn-persistent-denied": func(t *testing.T, w *world) {
+			_, _ = w.host.SpawnPersistent(t.Context(), Caller{Principal: "alice", Capsule: "third"}, w.script(stays))
+		},
+		"spawn-persistent-no-program": func(t *testing.T, w *world) {
+			_, _ = w.host.SpawnPersistent(t.Context(), alice, Request{Cmd: "no-such-program"})
+		},
+		"registry-full": func(t *testing.T, w *world) {
+			w.fill(alice, 32)
+			w.traced()
+			_, _ = w.host.SpawnPersistent(t.Context(), alice, w.script(stays))
+			w.untraced(w.empty)
+		},
+		"attach": func(t *testing.T, w *world) { _, _ = w.host.Attach(t.Context(), alice, kept(w, stays)) },
+		"attach-drop": func(t *testing.T, w *world) {
+			p := w.attach(kept(w, stays))
+			w.traced()
+			_ = p.Drop(t.Context(), alice)
+		},
+		"no-such-process": func(t *testing.T, w *world) {
+			id := kept(w, stays)
+			w.byID(bob, id)
+		},
+		"list-processes": func(t *testing.T, w *world) {
+			kept(w, stays)
+			_, _ = w.host.ListProcesses(t.Context(), alice, nil)
+		},
+		"status": func(t *testing.T, w *world) { _, _ = w.host.ProcessStatus(t.Context(), alice, kept(w, stays)) },
+		"wait-by-id": func(t *testing.T, w *world) {
+			id := kept(w, gated)
+			touch(t, w.witness+"/gate")
+			_, _ = w.host.WaitProcess(t.Context(), alice, id, time.Minute)
+		},
+		"wait-by-id-timeout": func(t *testing.T, w *world) { _, _ = w.host.WaitProcess(t.Context(), alice, kept(w, stays), short) },
+		"signal-by-id": func(t *testing.T, w *world) {
+			_ = w.host.SignalProcess(t.Context(), alice, kept(w, "trap : USR1; "+stays), SigUsr1)
+		},
+		"read-since": func(t *testing.T, w *world) {
+			_, _ = w.host.ReadSince(t.Context(), alice, kept(w, stays), Stdout, nil, 100)
+		},
+		"write-stdin-by-id": func(t *testing.T, w *world) {
+			_, _ = w.host.WriteProcessStdin(t.Context(), alice, kept(w, "cat", open), []byte("x"))
+		},
+		"stop": func(t *testing.T, w *world) {
+			_, _ = w.host.StopProcess(t.Context(), alice, kept(w, "trap 'sleep 0.3; exit 0' TERM; "+stays), nil)
+		},
+		"stop-ignored": func(t *testing.T, w *world) {
+			grace := 300 * time.Millisecond
+			_, _ = w.host.StopProcess(t.Context(), alice, kept(w, "trap '' TERM; "+stays), &grace)
+		},
+		"stop-ended":   func(t *testing.T, w *world) { _, _ = w.host.StopProcess(t.Context(), alice, keptEnded(w, "true"), nil) },
+		"release":      func(t *testing.T, w *world) { _ = w.host.ReleaseProcess(t.Context(), alice, keptEnded(w, "true")) },
+		"release-runs": func(t *testing.T, w *world) { _ = w.host.ReleaseProcess(t.Context(), alice, kept(w, stays)) },
+		"idle": func(t *testing.T, w *world) {
+			o := w.kept(alice, kept(w, "trap 'sleep 0.3; exit 0' TERM; "+stays, idleAfter(1500*time.Millisecond)))
+			w.endOf(o)
+		},
+		"retention": func(t *testing.T, w *world) {
+			kept(w, gated, retainedFor(200*time.Millisecond))
+			touch(t, w.witness+"/gate")
+			w.until("it is released", func() bool { return w.live.Snapshot().HeldAll().Total() == 0 })
+		},
+		"watch": func(t *testing.T, w *world) {
+			id := kept(w, gated)
+			_ = w.host.WatchProcess(t.Context(), alice, id, nil)
+			touch(t, w.witness+"/gate")
+			w.until("its exit is published", func() bool { return w.hasTraced("tell publish exited") })
+		},
+		"unwatch": func(t *testing.T, w *world) {
+			id := kept(w, stays)
+			_ = w.host.WatchProcess(t.Context(), alice, id, nil)
+			w.traced()
+			_ = w.host.UnwatchProcess(t.Context(), alice, id)
+		},
+		"cancel-spares-persistent": func(t *testing.T, w *world) {
+			kept(w, stays)
+			_, _ = w.host.Cancel(t.Context(), operator, CancelRequest{Principal: "alice", CallIDs: []string{"call-1"}})
+		},
+		"retire-persistent": func(t *testing.T, w *world) {
+			o := w.kept(alice, kept(w, stays))
+			_, _ = w.host.Cancel(t.Context(), operator, CancelRequest{Principal: "alice"})
+			w.endOf(o)
+		},
+		"shutdown-spares-persistent": func(t *testing.T, w *world) {
+			kept(w, stays)
+			if err := w.host.Shutdown(t.Context(), "operator"); err != nil {
+				t.Error(err)
+			}
+			w.untraced(func() { w.adopted() })
+		},
 		"shutdown": func(t *testing.T, w *world) {
 			background(w, stays)
 			if err := w.host.Shutdown(t.Context(), "operator"); err != nil {
@@ -158,7 +265,7 @@ func TestTranscripts(t *testing.T) {
 			run(t, w)
 			w.settled()
 			got := w.traced()
-			if name == "retire" {
+			if strings.HasPrefix(name, "retire") {
 				// A killed process may end before the canceller is told that
 				// KILL was sent.
 				got = strings.Replace(got, "tell cancel of 1\n", "", 1)

@@ -27,6 +27,8 @@ func (o *owner) notice(n act.Notice, ok bool) {
 		o.onStarted(n.Started)
 	case n.Fired != nil:
 		o.onFired(n.Fired)
+	case n.StdinBroken:
+		o.breakStdin(o.child)
 	case n.Failed != nil:
 		o.onFailed(n.Failed)
 	case n.Exited != nil:

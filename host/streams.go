@@ -57,14 +57,34 @@ func (o *owner) writeStdin(ctx context.Context, b []byte) (uint32, error) {
 	return 0, errorf(Cancelled, "the call was cancelled; %d of %d bytes were written", n, len(b))
 }
 
-// breakStdin records that the input is given up, and closes it. Where that
-// cannot be recorded, the input takes no more all the same; the program does not
-// see its end until somebody closes it.
+// breakStdin records that the input is given up, and closes it. While that
+// cannot be recorded the input takes no more all the same; the program sees its
+// end as soon as it is.
 func (o *owner) breakStdin(child *act.Child) {
 	scope := o.scope
 	scope.Actor = hostActor
-	if err := o.endStdin(o.h.ctx, scope, "broken", child); err != nil {
-		o.h.log.Warn("a standard input that broke could not be closed", "handle", o.id, "error", err)
+	err := o.endStdin(o.decideNow(o.h.ctx), scope, "broken", child)
+	if unavailable(err) {
+		o.h.work.Go(func() { o.noteStdin(o.endStdin(o.h.record, scope, "broken", child)) })
+		return
+	}
+	o.noteStdin(err)
+}
+
+// noteStdin logs what nobody waits for.
+func (o *owner) noteStdin(err error) {
+	if err != nil {
+		o.h.log.Warn("a standard input could not be closed", "handle", o.id, "error", err)
+	}
+}
+
+// committer commits what a closure decides: Host.decide with a ctx, or
+// Host.record.
+type committer func(func(*projector.State, ledger.Header) ([]*event.Event, error)) (*ledger.Commit, error)
+
+func (o *owner) decideNow(ctx context.Context) committer {
+	return func(fn func(*projector.State, ledger.Header) ([]*event.Event, error)) (*ledger.Commit, error) {
+		return o.h.decide(ctx, fn)
 	}
 }
 
@@ -79,17 +99,20 @@ func (o *owner) closeStdin(ctx context.Context, c Caller) error {
 	}
 	scope := c.scope()
 	scope.Handle = o.id
-	return o.endStdin(ctx, scope, "guest", child)
+	if err := o.endStdin(o.decideNow(ctx), scope, "guest", child); err != nil {
+		return answer(err)
+	}
+	return nil
 }
 
 // endStdin records the end of the input, and carries it out.
 //
 // A crash in between leaves an input that is recorded as closed and is open:
 // resumeStdin closes it.
-func (o *owner) endStdin(ctx context.Context, scope event.Scope, reason string, child *act.Child) error {
+func (o *owner) endStdin(commit committer, scope event.Scope, reason string, child *act.Child) error {
 	undone := child.StdinOpen() || child.StdinBroken()
 	body := &event.StdinClosed{Reason: reason, Bytes: child.StdinWritten()}
-	c, err := o.h.decide(ctx, func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
+	c, err := commit(func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
 		h, ok := tip.Handle(o.id)
 		switch {
 		case !ok || !h.Phase.Live() || !h.KeepStdinOpen:
@@ -99,11 +122,8 @@ func (o *owner) endStdin(ctx context.Context, scope event.Scope, reason string, 
 		}
 		return []*event.Event{{Scope: scope, Body: body}}, nil
 	})
-	if err != nil {
-		return answer(err)
-	}
-	if len(c.Receipts) == 0 {
-		return nil
+	if err != nil || len(c.Receipts) == 0 {
+		return err
 	}
 	crashpoint.Here("daemon.stdin.closed")
 	o.h.acted("close stdin, %s", reason)
@@ -114,18 +134,17 @@ func (o *owner) endStdin(ctx context.Context, scope event.Scope, reason string, 
 }
 
 // resumeStdin closes an input that an earlier daemon left between recorded and
-// closed, or cut inside of a write. The owner calls it once the adoption is
+// closed, or cut inside of a write, and records one that the program stopped
+// reading while no daemon was there. The owner calls it once the adoption is
 // recorded.
 func (o *owner) resumeStdin(handle *projector.Handle) {
 	switch {
-	case o.child.StdinBroken():
+	case o.child.StdinBroken() || handle.KeepStdinOpen && !handle.StdinClosed && !o.child.StdinOpen():
 		o.breakStdin(o.child)
 	case handle.StdinClosed && o.child.StdinOpen():
 		scope := o.scope
 		scope.Actor = hostActor
-		if err := o.endStdin(o.h.ctx, scope, "guest", o.child); err != nil {
-			o.h.log.Warn("a standard input could not be closed", "handle", o.id, "error", err)
-		}
+		o.noteStdin(o.endStdin(o.h.record, scope, "guest", o.child))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -413,5 +414,51 @@ func TestAnInputThatIsRecordedAsClosedIsClosed(t *testing.T) {
 	}
 	if got := w.inputs(); len(got) != 2 || got[1] != "guest after 4 by host" {
 		t.Errorf("recorded %q", got)
+	}
+}
+
+// An input that breaks while the ledger cannot commit takes no more, its writer
+// is answered, and it is recorded and closed as soon as that is possible.
+func TestAnInputThatBreaksInAnOutage(t *testing.T) {
+	w := newWorld(t)
+	p, _ := w.attached("while [ ! -e go ]; do sleep 0.01; done; cat | wc -c", open)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { _, err := p.WriteStdin(ctx, alice, make([]byte, mostStdin)); done <- err }()
+	w.until("the pipe is full", func() bool { return p.o.child.StdinWritten() > 0 })
+	repair := brokenDisk(t)
+	w.failedCommit()
+	cancel()
+	if err := within(t, 5*time.Second, "the writer is answered", done); CodeOf(err) != Cancelled {
+		t.Errorf("%v, want cancelled", err)
+	}
+	if _, err := p.WriteStdin(t.Context(), alice, []byte("x")); CodeOf(err) != Closed {
+		t.Errorf("write behind it: %v", err)
+	}
+	repair()
+	w.until("it is recorded", func() bool { return !w.hasFailed() && len(w.inputs()) == 1 })
+	touch(t, filepath.Join(w.data, "workspaces", "alice", "builder", "go"))
+	if r := w.withOutput(p); strings.TrimSpace(string(r.Stdout)) != fmt.Sprint(p.o.child.StdinWritten()) {
+		t.Errorf("the program read %q", r.Stdout)
+	}
+}
+
+// What the program did to its input while no daemon was there is recorded by the
+// next.
+func TestAnInputThatBrokeWithoutADaemon(t *testing.T) {
+	w := newWorld(t)
+	_, id := w.attached("while [ ! -e go ]; do sleep 0.01; done; exec 0<&-; touch shut; "+stays, open,
+		func(r *Request) { r.Stdin, r.HasStdin = make([]byte, mostStdin), true })
+	w.abandon()
+	dir := filepath.Join(w.data, "workspaces", "alice", "builder")
+	touch(t, filepath.Join(dir, "go"))
+	w.until("it has shut its input", func() bool { _, err := os.Stat(filepath.Join(dir, "shut")); return err == nil })
+	w.open()
+	w.until("that is recorded", func() bool { return len(w.inputs()) == 1 })
+	if got := w.inputs()[0]; got != "broken after 0 by host" {
+		t.Errorf("recorded %q", got)
+	}
+	if i, err := w.host.ProcessStatus(t.Context(), alice, id); err != nil || i.StdinOpen {
+		t.Errorf("status: %+v, %v", i, err)
 	}
 }

@@ -25,6 +25,9 @@ type Caller struct {
 	// none did.
 	Source string
 
+	// Hops is how many messages led to the call, one leading to another.
+	Hops uint8
+
 	// Actor is who is behind the call; the zero Actor stands for the guest
 	// itself. An invocation asked for at the control socket names its
 	// operator here.

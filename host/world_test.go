@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -278,6 +279,24 @@ func (w *world) traced() string {
 
 // traps are the traps that a script begins with.
 var traps = regexp.MustCompile(`^(trap ('[^']*'|:) [A-Z0-9 ]+; )+`)
+
+// hasTraced tells whether a line is in the trace.
+func (w *world) hasTraced(line string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Contains(w.lines, line)
+}
+
+// untraced keeps what fn does out of the trace.
+func (w *world) untraced(fn func()) {
+	w.mu.Lock()
+	kept := w.lines
+	w.mu.Unlock()
+	fn()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lines = kept
+}
 
 // script is a request that runs a shell script between the two marks of the
 // witness. In it $0 is the nonce. The traps that it begins with are set before

@@ -204,6 +204,10 @@ func (t *Type) Cases() (cases []Case, payload uint32) { return t.cases, t.payloa
 // Elem returns the element type of a list, nil for other types.
 func (t *Type) Elem() *Type { return t.elem }
 
+// Resource returns which resource an own or a borrow is a handle of, nil for
+// other types.
+func (t *Type) Resource() *Resource { return t.resource }
+
 // field returns the field of that name. It panics where there is none: the
 // names are constants of the host's own.
 func (t *Type) field(name string) (f *Field, flat int) {

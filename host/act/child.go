@@ -19,6 +19,10 @@ import (
 // Notice is one thing that happened to a child; exactly one field is set.
 // Failed, Exited and Gone are terminal.
 type Notice struct {
+	// StdinBroken: the program does not read its prelude any more, so its
+	// input, which was to stay open, is given up; see Child.StdinBroken.
+	StdinBroken bool
+
 	Started *event.ProcessStarted
 	Failed  *event.SpawnFailed
 	Fired   *event.TimerFired // the shim carried out a standing order by itself
@@ -48,8 +52,8 @@ type Gone struct {
 	Witness *event.Exit
 }
 
-// maxNotices is more than a child can ever have: started, fired twice, and a
-// terminal one. So whoever announces never waits.
+// maxNotices is more than a child can ever have: started, a broken input, fired
+// twice, and a terminal one. So whoever announces never waits.
 const maxNotices = 8
 
 func newNotices() chan Notice { return make(chan Notice, maxNotices) }
@@ -143,7 +147,9 @@ func (c *Child) take(m *shim.Message, fds []int) (terminal bool) {
 	case shim.TypeSignaled, shim.TypeStdinClosed, shim.TypeUndefined:
 		c.deliver(m)
 	case shim.TypeStdin:
-		c.in.take(m.Stdin, fds)
+		if c.in.take(m.Stdin, fds) {
+			c.announce(Notice{StdinBroken: true}, nil)
+		}
 		return false
 	case shim.TypeOutput:
 		c.output.Notify()

@@ -51,19 +51,25 @@ func newStdin(keep bool) *stdin {
 	return s
 }
 
-// take takes in what a shim says of the input; it owns the descriptors.
-func (s *stdin) take(state uint32, fds []int) {
-	if state == shim.StdinNone || state == shim.StdinClosed {
-		shim.CloseAll(fds)
-		s.close()
-		return
+// take takes in what a shim says of the input; it owns the descriptors. It tells
+// whether the input broke: the program did not read its prelude.
+func (s *stdin) take(state uint32, fds []int) (broke bool) {
+	if state == shim.StdinOpen && len(fds) == 1 {
+		s.takePipe(fds[0])
+		return false
 	}
-	if state != shim.StdinOpen || len(fds) != 1 {
-		shim.CloseAll(fds)
-		return
+	shim.CloseAll(fds)
+	broke = state == shim.StdinClosed && s.isOpen() // nobody had asked for that
+	if broke {
+		s.cut()
 	}
+	return broke
+}
+
+// takePipe takes over the write end.
+func (s *stdin) takePipe(fd int) {
 	// The shim's pipe does not block: so the runtime's poller waits for it.
-	f := os.NewFile(uintptr(fds[0]), "stdin")
+	f := os.NewFile(uintptr(fd), "stdin")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.open || s.pipe != nil {
@@ -151,8 +157,9 @@ func (c *Child) StdinOpen() bool { return c.in.isOpen() }
 
 // StdinBroken tells whether the standard input was given up after a write that
 // was cut short, by an error or by the end of an earlier daemon, or because
-// nobody reads it any more. It takes no more; whoever sees that first has it
-// recorded and calls CloseStdin, so that the program sees the end too.
+// nobody reads it any more, be it the prelude. It takes no more; whoever sees
+// that first has it recorded and calls CloseStdin, so that the program sees the
+// end too.
 func (c *Child) StdinBroken() bool {
 	c.in.mu.Lock()
 	defer c.in.mu.Unlock()

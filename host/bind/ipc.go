@@ -103,6 +103,7 @@ func (c *call) publish(p ipc.Principal) error {
 	}
 	return c.in.bus.Publish(ipc.Message{
 		Topic: topic, Payload: []byte(text), SourceID: c.in.sys.SourceID(c.caller().Capsule), Principal: p,
+		Hops: c.caller().Hops,
 	})
 }
 

@@ -34,7 +34,7 @@ func attach(c *call) (func(abi.Slot), error) {
 	if c.in.table.Full() {
 		return nil, &host.Error{Code: host.RegistryFull, Detail: "the instance holds as many handles as it may"}
 	}
-	p, err := c.persistent().Attach(c.ctx, c.caller(), id)
+	p, err := c.in.procs.Attach(c.ctx, c.caller(), id)
 	if err != nil {
 		return nil, err
 	}
@@ -42,12 +42,12 @@ func attach(c *call) (func(abi.Slot), error) {
 }
 
 func listProcesses(c *call) (func(abi.Slot), error) {
-	all, err := c.persistent().ListProcesses(c.ctx, c.caller(), optional(c.arg("label"), clipped(clippedLabel)))
+	all, err := c.in.procs.ListProcesses(c.ctx, c.caller(), optional(c.arg("label"), clipped(clippedLabel)))
 	return func(s abi.Slot) { lowerInfos(s, all) }, err
 }
 
 func status(c *call) (func(abi.Slot), error) {
-	i, err := c.persistent().ProcessStatus(c.ctx, c.caller(), c.id())
+	i, err := c.in.procs.ProcessStatus(c.ctx, c.caller(), c.id())
 	return func(s abi.Slot) { lowerInfo(s, i) }, err
 }
 
@@ -60,19 +60,19 @@ func statusMany(c *call) (func(abi.Slot), error) {
 	for i := range ids {
 		ids[i] = liftID(list.At(i))
 	}
-	all, err := c.persistent().StatusMany(c.ctx, c.caller(), ids)
+	all, err := c.in.procs.StatusMany(c.ctx, c.caller(), ids)
 	return func(s abi.Slot) { lowerInfos(s, all) }, err
 }
 
 func readProcessLogs(c *call) (func(abi.Slot), error) {
-	l, err := c.persistent().ReadProcessLogs(c.ctx, c.caller(), c.id())
+	l, err := c.in.procs.ReadProcessLogs(c.ctx, c.caller(), c.id())
 	return func(s abi.Slot) { lowerLogs(s, l) }, err
 }
 
 func readSince(c *call) (func(abi.Slot), error) {
 	id, cursor := c.id(), optional(c.arg("cursor").Field("token"), clipped(clippedToken))
 	stream, _ := c.arg("which").Case()
-	chunk, err := c.persistent().ReadSince(c.ctx, c.caller(), id, host.Stream(stream), cursor, c.arg("max-bytes").U32())
+	chunk, err := c.in.procs.ReadSince(c.ctx, c.caller(), id, host.Stream(stream), cursor, c.arg("max-bytes").U32())
 	return func(s abi.Slot) {
 		s.Field("data").Bytes(chunk.Data)
 		s.Field("next").Field("token").Some().Text(chunk.Next)
@@ -87,39 +87,39 @@ func writeProcessStdin(c *call) (func(abi.Slot), error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := c.persistent().WriteProcessStdin(c.soft, c.caller(), id, data)
+	n, err := c.in.procs.WriteProcessStdin(c.soft, c.caller(), id, data)
 	return func(s abi.Slot) { s.U32(n) }, err
 }
 
 func closeProcessStdin(c *call) (func(abi.Slot), error) {
-	return nil, c.persistent().CloseProcessStdin(c.ctx, c.caller(), c.id())
+	return nil, c.in.procs.CloseProcessStdin(c.ctx, c.caller(), c.id())
 }
 
 func signalProcess(c *call) (func(abi.Slot), error) {
-	return nil, c.persistent().SignalProcess(c.ctx, c.caller(), c.id(), liftSignal(c.arg("sig")))
+	return nil, c.in.procs.SignalProcess(c.ctx, c.caller(), c.id(), liftSignal(c.arg("sig")))
 }
 
 func waitProcess(c *call) (func(abi.Slot), error) {
-	exit, err := c.persistent().WaitProcess(c.soft, c.caller(), c.id(), liftMillis(c.arg("timeout-ms")))
+	exit, err := c.in.procs.WaitProcess(c.soft, c.caller(), c.id(), liftMillis(c.arg("timeout-ms")))
 	return func(s abi.Slot) { lowerExit(s, exit) }, err
 }
 
 // stopProcess waits for the end; after a cancel the ending goes on alone.
 func stopProcess(c *call) (func(abi.Slot), error) {
-	exit, err := c.persistent().StopProcess(c.soft, c.caller(), c.id(), optional(c.arg("grace-ms"), liftMillis))
+	exit, err := c.in.procs.StopProcess(c.soft, c.caller(), c.id(), optional(c.arg("grace-ms"), liftMillis))
 	return func(s abi.Slot) { lowerExit(s, exit) }, err
 }
 
 func releaseProcess(c *call) (func(abi.Slot), error) {
-	return nil, c.persistent().ReleaseProcess(c.ctx, c.caller(), c.id())
+	return nil, c.in.procs.ReleaseProcess(c.ctx, c.caller(), c.id())
 }
 
 func watch(c *call) (func(abi.Slot), error) {
-	return nil, c.persistent().WatchProcess(c.ctx, c.caller(), c.id(), optional(c.arg("suffix"), clipped(clippedSuffix)))
+	return nil, c.in.procs.WatchProcess(c.ctx, c.caller(), c.id(), optional(c.arg("suffix"), clipped(clippedSuffix)))
 }
 
 func unwatch(c *call) (func(abi.Slot), error) {
-	return nil, c.persistent().UnwatchProcess(c.ctx, c.caller(), c.id())
+	return nil, c.in.procs.UnwatchProcess(c.ctx, c.caller(), c.id())
 }
 
 func lowerInfos(s abi.Slot, all []host.Info) {

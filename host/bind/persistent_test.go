@@ -22,6 +22,12 @@ func (w *world) id(id string) []uint64 {
 	return []uint64{p, n}
 }
 
+// idAt is id of some id, somewhere else.
+func (w *world) idAt(at uint32) []uint64 {
+	p, n := w.put(at, someID)
+	return []uint64{p, n}
+}
+
 func args(parts ...any) (all []uint64) {
 	for _, p := range parts {
 		switch v := p.(type) {
@@ -242,5 +248,33 @@ func TestAFullTableRefusesBeforeAnythingStarts(t *testing.T) {
 	}
 	if err := w.try(".subscribe-exit", h); err == nil || !strings.Contains(err.Error(), "holds 1 handles and may hold no more") {
 		t.Errorf("subscribe-exit: %v", err)
+	}
+}
+
+// TestAnswersSurviveAGrowingMemory: each allocation of the answer may move all
+// of the guest's memory.
+func TestAnswersSurviveAGrowingMemory(t *testing.T) {
+	big := strings.Repeat("x", 1<<20)
+	f := &fake{chunk: host.Chunk{Data: []byte(big), Next: "token"}}
+	for range 40 {
+		f.infos = append(f.infos, host.Info{ID: someID, Label: big[:1<<19], Command: "git"})
+	}
+	w := newWorldOn(t, f, nil, newRuntime(t), process100)
+	pages := w.mod.Memory().Size()
+	w.call("read-since", append(w.idAt(4096), 0, 0, 0, 0, 3, retAt)...)
+	if w.fine("read-since"); w.text(retAt+8) != big || w.text(retAt+20) != "token" {
+		t.Error("the chunk is broken")
+	}
+	w.call("list-processes", 0, 0, 0, retAt)
+	if w.fine("list-processes"); w.word(retAt+8) != 40 {
+		t.Fatalf("%d processes", w.word(retAt+8))
+	}
+	if w.mod.Memory().Size() == pages {
+		t.Error("the memory did not grow: this test shows nothing")
+	}
+	for i := range uint32(40) {
+		if got := w.infoAt(w.word(retAt+4) + 128*i); got.ID != someID || got.Label != big[:1<<19] || got.Command != "git" {
+			t.Errorf("process %d is broken", i)
+		}
 	}
 }

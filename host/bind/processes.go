@@ -20,11 +20,10 @@ type Processes interface {
 	// SpawnBackground starts a program. The end of ctx until it returns
 	// cancels it.
 	SpawnBackground(ctx context.Context, c host.Caller, r host.Request) (Process, error)
-}
 
-// Persistent is the persistent tier. Ids, labels, suffixes and cursors are as
-// the guest gave them, cut where they are longer than any can be.
-type Persistent interface {
+	// What follows is the persistent tier. Ids, labels, suffixes and cursors
+	// are as the guest gave them, cut where they are longer than any can be.
+
 	SpawnPersistent(ctx context.Context, c host.Caller, r host.Request) (id string, err error)
 	Attach(ctx context.Context, c host.Caller, id string) (Process, error)
 	ListProcesses(ctx context.Context, c host.Caller, label *string) ([]host.Info, error)

@@ -29,7 +29,7 @@ func spawnBackground(c *call) (func(abi.Slot), error) {
 
 // spawnPersistent starts a program that outlives the instance.
 func spawnPersistent(c *call) (func(abi.Slot), error) {
-	id, err := c.persistent().SpawnPersistent(c.soft, c.caller(), liftRequest(c.arg("request")))
+	id, err := c.in.procs.SpawnPersistent(c.soft, c.caller(), liftRequest(c.arg("request")))
 	return func(s abi.Slot) { s.Text(id) }, err
 }
 

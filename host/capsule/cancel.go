@@ -25,7 +25,7 @@ type leash struct {
 }
 
 // hold starts the leash of a call. soft is the invocation's cancel; closing
-// ends every call.
+// ends every call; a deadline of 0 is none.
 func hold(soft, closing context.Context, deadline, grace time.Duration) *leash {
 	l := &leash{done: make(chan struct{})}
 	l.soft, l.ask = context.WithCancelCause(soft)
@@ -36,12 +36,16 @@ func hold(soft, closing context.Context, deadline, grace time.Duration) *leash {
 }
 
 func (l *leash) watch(closing context.Context, deadline, grace time.Duration) {
-	late := time.NewTimer(deadline)
-	defer late.Stop()
+	var late <-chan time.Time // nil is never ready
+	if deadline > 0 {
+		t := time.NewTimer(deadline)
+		defer t.Stop()
+		late = t.C
+	}
 	select {
 	case <-l.done:
 		return
-	case <-late.C:
+	case <-late:
 		l.ask(errDeadline)
 	case <-closing.Done():
 		l.ask(errClosing)

@@ -22,10 +22,13 @@ import (
 // fakeHost is a process host without processes: it notes what it is asked for,
 // in order, and answers from its fields.
 type fakeHost struct {
+	bind.Processes // what is not below is not called
+
 	mu       sync.Mutex
 	lines    []string
 	ended    []host.Finished
 	requests []host.Request
+	callers  []host.Caller // of the invocations
 
 	spawn     func(ctx context.Context, c host.Caller, r host.Request) (*host.Result, error)
 	beginErr  error
@@ -90,6 +93,7 @@ func (f *fakeHost) BeginInvocation(ctx context.Context, c host.Caller, action st
 		f.cancels = map[string]context.CancelFunc{}
 	}
 	f.cancels[c.CallID] = cancel
+	f.callers = append(f.callers, c)
 	f.mu.Unlock()
 	if f.begun != nil {
 		f.begun()
@@ -102,6 +106,15 @@ func (f *fakeHost) cancel(callID string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.cancels[callID]()
+}
+
+// cancelAll reaches all invocations.
+func (f *fakeHost) cancelAll() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, cancel := range f.cancels {
+		cancel()
+	}
 }
 
 // waits returns once n guests have begun to wait for a process.

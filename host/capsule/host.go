@@ -21,7 +21,7 @@ func (h onHost) SpawnBackground(ctx context.Context, c host.Caller, r host.Reque
 	return p, nil
 }
 
-// Attach implements bind.Persistent.
+// Attach implements bind.Processes.
 func (h onHost) Attach(ctx context.Context, c host.Caller, id string) (bind.Process, error) {
 	p, err := h.Host.Attach(ctx, c, id)
 	if err != nil {

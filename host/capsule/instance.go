@@ -48,9 +48,11 @@ type instance struct {
 	post   api.Function
 }
 
-func newInstance(id string, p bind.Processes, log *slog.Logger) *instance {
+// newInstance returns an instance whose guest is not instantiated yet; what it
+// prints goes to log.
+func newInstance(id string, services bind.Services, log *slog.Logger) *instance {
 	return &instance{
-		id: id, bound: bind.NewInstance(bind.Services{Processes: p, Log: log}),
+		id: id, bound: bind.NewInstance(services),
 		stdout: newOutput(log, slog.LevelInfo, "stdout"),
 		stderr: newOutput(log, slog.LevelWarn, "stderr"),
 	}
@@ -75,13 +77,8 @@ func (in *instance) end() {
 // numbers and the two output streams, and no files, arguments, variables or
 // sockets.
 func (in *instance) start(ctx context.Context, r wazero.Runtime, c *Capsule) error {
-	m, err := r.InstantiateModule(ctx, c.module, wazero.NewModuleConfig().
-		WithName("").
+	m, err := r.InstantiateModule(ctx, c.module, in.config().
 		WithStartFunctions("_initialize").
-		WithSysWalltime().
-		WithSysNanotime().
-		WithNanosleep(in.sleep).
-		WithRandSource(rand.Reader).
 		WithStdout(in.stdout).
 		WithStderr(in.stderr))
 	if err != nil {
@@ -93,6 +90,17 @@ func (in *instance) start(ctx context.Context, r wazero.Runtime, c *Capsule) err
 	return err
 }
 
+// config is what all guests have: clocks and random numbers.
+func (in *instance) config() wazero.ModuleConfig {
+	return wazero.NewModuleConfig().
+		WithName("").
+		WithStartFunctions().
+		WithSysWalltime().
+		WithSysNanotime().
+		WithNanosleep(in.sleep).
+		WithRandSource(rand.Reader)
+}
+
 // sleep is the guest's sleep. A hard cancel ends it: nothing else could, while
 // the guest is in a host function.
 func (in *instance) sleep(nano int64) {
@@ -102,6 +110,16 @@ func (in *instance) sleep(nano int64) {
 	case <-t.C:
 	case <-in.hard.Done():
 	}
+}
+
+// do does a job that the instance has the turn for; the answer of an export
+// without parameters is empty.
+func (in *instance) do(ctx context.Context, j job) (a Answer, after, err error) {
+	if j.export == "" {
+		return in.call(ctx, j.Action, j.Payload)
+	}
+	_, err = in.module.ExportedFunction(j.export).Call(ctx)
+	return a, nil, err
 }
 
 // call calls the guest's hook and lifts its answer. After an error the instance

@@ -70,6 +70,9 @@ type Capsule struct {
 	ModuleSHA256   []byte
 	ModuleBytes    uint64
 
+	// Forms are the ways in which it can be called.
+	Forms Forms
+
 	module wazero.CompiledModule
 }
 
@@ -226,27 +229,38 @@ func readFile(root *os.Root, name string, most int64) ([]byte, error) {
 
 // compile compiles a module and checks what it imports and exports.
 func (s *Set) compile(ctx context.Context, c *Capsule, module []byte) error {
-	module, err := unwrap(module)
+	cm, unserved, err := s.compiled(ctx, module)
 	if err != nil {
 		return err
+	}
+	forms, lacking := checkExports(cm)
+	if err := errors.Join(unserved, lacking); err != nil {
+		return errors.Join(err, cm.Close(ctx))
+	}
+	if c.Forms = forms; !forms.Hook && len(c.Handlers) > 0 {
+		c.Warnings = append(c.Warnings, "it has handlers, but the module exports no "+hookExport)
+	}
+	c.module = cm
+	return nil
+}
+
+// compiled compiles a module, or the guest of a component. unserved names
+// imports that nobody serves; then the module cannot be instantiated.
+func (s *Set) compiled(ctx context.Context, module []byte) (cm wazero.CompiledModule, unserved, err error) {
+	if module, err = unwrap(module); err != nil {
+		return nil, nil, err
 	}
 	linked, unserved := bind.Link(s.runtime, module)
 	if linked != nil {
 		module = linked
 	}
-	module, err = capTables(module)
-	if err != nil {
-		return err
+	if module, err = capTables(module); err != nil {
+		return nil, nil, err
 	}
-	cm, err := s.runtime.CompileModule(ctx, module)
-	if err != nil {
-		return fmt.Errorf("is not a valid module: %w", err)
+	if cm, err = s.runtime.CompileModule(ctx, module); err != nil {
+		return nil, nil, fmt.Errorf("is not a valid module: %w", err)
 	}
-	if err := errors.Join(unserved, checkExports(cm)); err != nil {
-		return errors.Join(err, cm.Close(ctx))
-	}
-	c.module = cm
-	return nil
+	return cm, unserved, nil
 }
 
 // report logs what an operator should know of the load.

@@ -59,6 +59,10 @@ kind = "cli"
 [env.key]
 type = "secret"
 
+[env.depth]
+type = "text"
+default = 3
+
 [flavour]
 taste = "sweet"
 `
@@ -71,7 +75,9 @@ func TestManifest(t *testing.T) {
 	want := &capsule.Manifest{
 		Name: "shell-tools", Version: "0.1.0", Description: "Runs shells", File: "shell_tools.wasm",
 		HostProcess: []string{"bash", "sh", "zsh"}, AllowPersistent: true,
-		Handlers: []capsule.Handler{{"tool.v1.execute.run", "tool_execute_run"}, {"tool.v1.request.describe", "tool_describe"}},
+		Capabilities: []string{"allow_persistent", "fs_read", "host_process", "net_connect", "teleport"},
+		Env:          map[string]any{"depth": int64(3)},
+		Handlers:     []capsule.Handler{{"tool.v1.execute.run", "tool_execute_run"}, {"tool.v1.request.describe", "tool_describe"}},
 		Warnings: []string{
 			"unknown key capabilities.teleport", "unknown key flavour", "unknown key flavour.taste",
 			"unknown key interceptor (write its handler into [subscribe])",
@@ -159,7 +165,7 @@ func TestLoadNamesWhatIsWrong(t *testing.T) {
 		"invalid":       {[]byte("\x00asm\x01\x00\x00\x00\x01\x01\x05"), "is not a valid module"},
 		"no-exports":    {plain(func(m *Module) { m.NoMemory() }), `exports no memory named "memory"`},
 		"no-realloc":    {plain(hook), `exports no function "cabi_realloc"`},
-		"no-hook":       {plain(realloc), `exports no function "astrid-hook-trigger"`},
+		"no-hook":       {plain(realloc), `exports neither the function "astrid-hook-trigger" nor "run"`},
 		"program":       {plain(func(m *Module) { hook(m); realloc(m); m.Func("_start", "", "", 0) }), "-buildmode=c-shared"},
 		"hook-shape":    {plain(func(m *Module) { realloc(m); m.Func("astrid-hook-trigger", "i", "i", 0, Const(0)) }), "another signature"},
 		"huge-memory":   {plain(func(m *Module) { hook(m); realloc(m); m.Memory(4096, 0) }), "is not a valid module"},

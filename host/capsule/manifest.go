@@ -30,6 +30,13 @@ type Manifest struct {
 	// its instance.
 	AllowPersistent bool
 
+	// Capabilities are the names of all that it may, sorted: the keys of
+	// [capabilities] that say something other than no.
+	Capabilities []string
+
+	// Env are the defaults of what may be configured, by key.
+	Env map[string]any
+
 	// Handlers are the actions that it answers, sorted by topic.
 	Handlers []Handler
 
@@ -58,6 +65,12 @@ type document struct {
 	Components   []component             `toml:"component"`
 	Capabilities capabilities            `toml:"capabilities"`
 	Subscribe    map[string]subscription `toml:"subscribe"`
+	Env          map[string]variable     `toml:"env"`
+}
+
+// variable is an entry of [env].
+type variable struct {
+	Default any `toml:"default"`
 }
 
 type component struct {
@@ -125,6 +138,15 @@ func ParseManifest(text string) (*Manifest, error) {
 		return nil, err
 	}
 	m.grant(d)
+	m.Capabilities = capabilityNames(text)
+	for key, v := range d.Env {
+		if v.Default != nil {
+			if m.Env == nil {
+				m.Env = map[string]any{}
+			}
+			m.Env[key] = v.Default
+		}
+	}
 	for topic, s := range d.Subscribe {
 		if s.handler != "" {
 			m.Handlers = append(m.Handlers, Handler{Topic: topic, Action: s.handler})
@@ -168,6 +190,31 @@ func (m *Manifest) grant(d document) {
 		}
 		m.AllowPersistent = m.AllowPersistent || c.AllowPersistent
 	}
+}
+
+// capabilityNames lists what the capsule and its components are granted, also
+// what other parts of Astrid OS grant. The text has been read once already.
+func capabilityNames(text string) (names []string) {
+	var d struct {
+		Capabilities map[string]any
+		Component    []struct{ Capabilities map[string]any }
+	}
+	if _, err := toml.Decode(text, &d); err != nil {
+		return nil
+	}
+	tables := []map[string]any{d.Capabilities}
+	for _, c := range d.Component {
+		tables = append(tables, c.Capabilities)
+	}
+	for _, table := range tables {
+		for name, value := range table {
+			if list, isList := value.([]any); value != false && (!isList || len(list) > 0) {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // warn lists the keys that nobody knows.

@@ -23,10 +23,12 @@ func (r *Runner) find(inv Invocation) (*Capsule, error) {
 		return nil, fmt.Errorf("%w: %.80q", ErrUnknownCapsule, inv.Capsule)
 	case !policy.ValidPrincipal(inv.Principal):
 		return nil, fmt.Errorf("%w: %.80q", ErrBadPrincipal, inv.Principal)
-	case !c.Handles(inv.Action):
+	case !c.Forms.Hook || !c.Handles(inv.Action):
 		return nil, fmt.Errorf("%w: %.80q; its manifest has handlers for %q", ErrUnknownAction, inv.Action, c.actions())
 	case len(inv.Payload) > MaxPayload:
 		return nil, ErrPayloadTooBig
+	case c.Forms.Run && inv.Principal == r.opts.SystemPrincipal:
+		return nil, ErrBackground
 	}
 	return c, nil
 }

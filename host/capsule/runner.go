@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 	"time"
@@ -14,6 +13,8 @@ import (
 
 	"github.com/astrid-os/processledger/host"
 	"github.com/astrid-os/processledger/host/bind"
+	"github.com/astrid-os/processledger/host/ipc"
+	"github.com/astrid-os/processledger/host/policy"
 	"github.com/astrid-os/processledger/ledger/event"
 )
 
@@ -48,8 +49,16 @@ const (
 // Defaults and bounds of a Runner.
 const (
 	// DefaultDeadline is how long an invocation may take before it is
-	// cancelled: the contract's max_timeout_secs.
-	DefaultDeadline = 5 * time.Minute
+	// cancelled: it may wait for a synchronous spawn that takes all its time,
+	// and has as much again for the rest.
+	DefaultDeadline = policy.DefaultInvocation
+
+	// DefaultSystemPrincipal is who capsules run for when nobody has asked.
+	DefaultSystemPrincipal = "system"
+
+	// DefaultInstanceMemory is how many bytes of guests' memory are kept for
+	// later calls: eight instances of the largest size.
+	DefaultInstanceMemory = 8 * DefaultMemory
 
 	// DefaultGrace is how long a guest may go on after a cancel: the
 	// contract's two seconds for the processes of a cancelled tool, and as much
@@ -71,6 +80,7 @@ var (
 	ErrBadPrincipal   = errors.New("not a principal: 1 to 64 of A-Z, a-z, 0-9, _ and -")
 	ErrPayloadTooBig  = fmt.Errorf("payload of more than %d bytes", MaxPayload)
 	ErrBusy           = fmt.Errorf("%d invocations wait for this capsule and principal already; try again later", maxWaiting)
+	ErrBackground     = errors.New("the capsule runs in the background for this principal; invoke it for another")
 	ErrClosed         = errors.New("the daemon is stopping and begins no more invocations")
 	ErrCancelled      = errors.New("cancelled before it was begun; nothing ran")
 )
@@ -80,23 +90,68 @@ type RunOptions struct {
 	Deadline time.Duration // of an invocation; 0 means DefaultDeadline
 	Grace    time.Duration // from the soft cancel to the hard one; 0 means DefaultGrace
 	Log      *slog.Logger  // nil means nowhere
+
+	// Bus carries messages between capsules; nil means that there is none,
+	// and then nothing is routed to handlers.
+	Bus *ipc.Bus
+
+	// SystemPrincipal is who a capsule's run, astrid-install and
+	// astrid-upgrade run for; empty means DefaultSystemPrincipal.
+	SystemPrincipal string
+
+	// InstanceMemory is how many bytes the memories of all instances may have
+	// together before idle ones are ended, the least recently used first;
+	// 0 means DefaultInstanceMemory. An instance whose guest holds a handle to
+	// a process or to anything else stays, so this is no cap.
+	InstanceMemory uint64
+
+	// Config is what capsules may read of their configuration, by capsule and
+	// key.
+	Config map[string]map[string]any
+
+	// restart is the wait before a background run is begun again; tests make it
+	// short.
+	restart func(failures int) time.Duration
+}
+
+func (o *RunOptions) setDefaults() {
+	if o.Deadline == 0 {
+		o.Deadline = DefaultDeadline
+	}
+	if o.Grace == 0 {
+		o.Grace = DefaultGrace
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.SystemPrincipal == "" {
+		o.SystemPrincipal = DefaultSystemPrincipal
+	}
+	if o.InstanceMemory == 0 {
+		o.InstanceMemory = DefaultInstanceMemory
+	}
+	if o.restart == nil {
+		o.restart = restartAfter
+	}
 }
 
 // Runner calls capsules. It is safe for concurrent use.
 type Runner struct {
-	set  *Set
-	host Host
-	opts RunOptions
+	set    *Set
+	host   Host
+	opts   RunOptions
+	system *system
 
 	closing context.Context
 	close   context.CancelFunc
-	running sync.WaitGroup // invocations under way
+	running sync.WaitGroup // invocations, background runs and routes under way
 
 	// mu is held for accesses of the maps and for the decision whether a new
 	// invocation may still enter; nothing blocks under it.
 	mu     sync.Mutex
 	slots  map[slotKey]*slot
 	queue  map[*ticket]struct{}
+	setUp  map[string]chan struct{} // by capsule; closed when it may be invoked
 	closed bool
 }
 
@@ -108,20 +163,20 @@ type slot struct {
 	turn chan struct{} // holds one token, which is the right to what follows
 
 	in *instance // nil: none lives
+
+	// What the instance weighs and when it was last called, as of the end of
+	// that call; guarded by Runner.mu.
+	bytes uint64
+	used  time.Time
 }
 
 // NewRunner returns a Runner of the set's capsules. Close it.
 func NewRunner(s *Set, h Host, o RunOptions) *Runner {
-	if o.Deadline == 0 {
-		o.Deadline = DefaultDeadline
+	o.setDefaults()
+	r := &Runner{
+		set: s, host: h, opts: o, system: &system{set: s, config: o.Config, log: o.Log},
+		slots: map[slotKey]*slot{}, queue: map[*ticket]struct{}{}, setUp: map[string]chan struct{}{},
 	}
-	if o.Grace == 0 {
-		o.Grace = DefaultGrace
-	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
-	}
-	r := &Runner{set: s, host: h, opts: o, slots: map[slotKey]*slot{}, queue: map[*ticket]struct{}{}}
 	r.closing, r.close = context.WithCancel(context.Background())
 	return r
 }
@@ -134,6 +189,19 @@ type Invocation struct {
 	Payload   []byte // for tools: JSON {call_id, tool_name, arguments}
 	CallID    string // groups all that it causes; may be empty
 	Actor     event.Actor
+
+	// Source is the id of the capsule whose message led to it, and Hops how
+	// many messages did, one leading to another; both are empty if none did.
+	Source string
+	Hops   uint8
+}
+
+// job is a call that the Runner makes: an invocation of the hook, or of an
+// export without parameters, which then is the action too.
+type job struct {
+	Invocation
+	export   string        // empty: the hook
+	deadline time.Duration // 0: none
 }
 
 // Answer is what the capsule returned.
@@ -141,6 +209,11 @@ type Answer struct {
 	Action  string // "continue", "final", "deny", "abort", or what the capsule chose
 	Data    []byte
 	HasData bool // false: none, which is not the same as empty
+
+	// Published are the messages that the guest published during the call on
+	// the topic of its handler with .result behind: a tool's result is there
+	// and not in Data.
+	Published []ipc.Message
 
 	// Outcome is "ok"; or "cancelled" or "deadline" if the guest was asked to
 	// end early and answered all the same.
@@ -167,34 +240,44 @@ func (r *Runner) Invoke(ctx context.Context, inv Invocation) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
+	return r.do(ctx, c, job{Invocation: inv, deadline: r.opts.Deadline})
+}
+
+// do waits for the job's turn and does it.
+func (r *Runner) do(ctx context.Context, c *Capsule, j job) (Answer, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	t := &ticket{key: slotKey{inv.Capsule, inv.Principal}, callID: inv.CallID, cancel: cancel}
+	t := &ticket{key: slotKey{j.Capsule, j.Principal}, callID: j.CallID, cancel: cancel}
 	s, err := r.enter(t)
 	if err != nil {
 		return Answer{}, err
 	}
 	defer r.running.Done()
 	defer r.leaveQueue(t)
-	select {
-	case <-s.turn:
-		defer func() { s.turn <- struct{}{} }()
-	case <-ctx.Done():
-		return Answer{}, errors.Join(ErrCancelled, context.Cause(ctx))
-	case <-r.closing.Done():
-		return Answer{}, ErrClosed
+	for _, wait := range []<-chan struct{}{r.ready(j), s.turn} {
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return Answer{}, errors.Join(ErrCancelled, context.Cause(ctx))
+		case <-r.closing.Done():
+			return Answer{}, ErrClosed
+		}
 	}
-	return r.invoke(ctx, s, c, inv, t)
+	defer r.makeRoom()
+	defer func() { s.turn <- struct{}{} }()
+	return r.invoke(ctx, s, c, j, t)
 }
 
 // invoke records, calls and records again. The caller holds the turn.
-func (r *Runner) invoke(ctx context.Context, s *slot, c *Capsule, inv Invocation, t *ticket) (Answer, error) {
+func (r *Runner) invoke(ctx context.Context, s *slot, c *Capsule, j job, t *ticket) (Answer, error) {
 	in := s.in
 	if in == nil {
-		in = newInstance(ulid.MustNew(ulid.Now(), rand.Reader).String(), r.host, r.opts.Log.With("capsule", c.Name, "principal", inv.Principal))
+		in = r.newInstance(c.Name, j.Principal)
 	}
-	caller := host.Caller{Principal: inv.Principal, Capsule: inv.Capsule, Instance: in.id, CallID: inv.CallID, Actor: inv.Actor}
-	soft, record, err := r.host.BeginInvocation(ctx, caller, inv.Action, inv.Payload)
+	caller := host.Caller{
+		Principal: j.Principal, Capsule: j.Capsule, Instance: in.id, CallID: j.CallID, Source: j.Source, Hops: j.Hops, Actor: j.Actor,
+	}
+	soft, record, err := r.host.BeginInvocation(ctx, caller, j.Action, j.Payload)
 	if err != nil {
 		return Answer{}, fmt.Errorf("begin invocation: %w", err)
 	}
@@ -202,12 +285,13 @@ func (r *Runner) invoke(ctx context.Context, s *slot, c *Capsule, inv Invocation
 
 	// A crash from here to Finish leaves an invocation that recovery finishes
 	// with outcome "daemon-restart", and ends its processes as owner-lost.
-	answer, end := r.call(soft, in, c, caller, inv)
+	answer, end := r.call(soft, in, c, caller, j)
 	s.in = in
 	if end.InstanceLost {
 		s.in = nil
 		in.close(context.WithoutCancel(ctx))
 	}
+	r.weigh(s)
 	failed := record.Finish(end)
 	if end.InstanceLost {
 		r.gone(ctx, s.key, in.id, end.Outcome)
@@ -221,12 +305,19 @@ func (r *Runner) invoke(ctx context.Context, s *slot, c *Capsule, inv Invocation
 	return *answer, nil
 }
 
+func (r *Runner) newInstance(capsule, principal string) *instance {
+	log := r.opts.Log.With("capsule", capsule, "principal", principal)
+	return newInstance(ulid.MustNew(ulid.Now(), rand.Reader).String(), bind.Services{
+		Processes: r.host, Bus: r.opts.Bus, System: r.system, Log: r.opts.Log,
+	}, log)
+}
+
 // call runs the guest. The answer is nil if it gave none.
-func (r *Runner) call(soft context.Context, in *instance, c *Capsule, caller host.Caller, inv Invocation) (*Answer, host.Finished) {
+func (r *Runner) call(soft context.Context, in *instance, c *Capsule, caller host.Caller, j job) (*Answer, host.Finished) {
 	if soft.Err() != nil {
 		return nil, host.Finished{Outcome: OutcomeCancelled, Detail: "cancelled before the guest was called"}
 	}
-	l := hold(soft, r.closing, r.opts.Deadline, r.opts.Grace)
+	l := hold(soft, r.closing, j.deadline, r.opts.Grace)
 	defer l.release()
 	// Who asked for the invocation stands in invocation.started; what happens
 	// inside it, the guest does.
@@ -239,7 +330,9 @@ func (r *Runner) call(soft context.Context, in *instance, c *Capsule, caller hos
 			return nil, r.lost(l, in, caller, fmt.Errorf("its instance could not be made: %w", err))
 		}
 	}
-	a, after, err := in.call(ctx, inv.Action, inv.Payload)
+	heard := r.listen(in, c, j)
+	defer heard.close()
+	a, after, err := in.do(ctx, j)
 	if err != nil {
 		return nil, r.lost(l, in, caller, err)
 	}
@@ -247,7 +340,7 @@ func (r *Runner) call(soft context.Context, in *instance, c *Capsule, caller hos
 	if after != nil {
 		end.InstanceLost, end.Detail = true, "after it had answered: "+in.reason(after)
 	}
-	a.Outcome, a.Instance = end.Outcome, in.id
+	a.Outcome, a.Instance, a.Published = end.Outcome, in.id, heard.messages()
 	return &a, end
 }
 
@@ -270,8 +363,9 @@ func (r *Runner) gone(ctx context.Context, key slotKey, instance, reason string)
 	r.host.InstanceGone(ctx, key.principal, key.capsule, instance, reason)
 }
 
-// Close begins no more invocations, cancels those that run, waits for them
-// (they have the grace), and ends all instances with their processes.
+// Close begins no more invocations, cancels those that run and what runs in the
+// background, waits for them (they have the grace), and ends all instances with
+// their processes.
 func (r *Runner) Close(ctx context.Context) {
 	r.mu.Lock()
 	r.closed = true

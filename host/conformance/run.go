@@ -17,11 +17,14 @@ type Lane struct {
 	n int // cases that ran
 }
 
-// untilEvery and untilMost bound how an "until" step asks again.
+// untilEvery and untilMost bound how a step asks again.
 const (
 	untilEvery = 20 * time.Millisecond
 	untilMost  = 20 * time.Second
 )
+
+// callMost is how long an invocation may take; then it is cancelled.
+const callMost = 40 * time.Second
 
 // MapPrincipal is the name under which a principal of the case acts on a host.
 func (c *Case) MapPrincipal(name string) string {
@@ -121,7 +124,7 @@ func (r *run) act(ctx context.Context, st *Step) ([]string, error) {
 	call := r.callOf(st)
 	go func() {
 		defer close(j.done)
-		j.a, j.err = r.host.Invoke(ctx, call)
+		j.a, j.err = r.invoke(ctx, call)
 	}()
 	return nil, nil
 }
@@ -139,10 +142,18 @@ func (r *run) await(name string) ([]string, error) {
 	return r.told(j.st, j.a), nil
 }
 
+func (r *run) invoke(ctx context.Context, c Call) (Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, callMost)
+	defer cancel()
+	return r.host.Invoke(ctx, c)
+}
+
 func (r *run) callOf(st *Step) Call {
 	var lines []string
+	own := map[string]bool{}
 	for _, l := range st.Lines {
-		lines = append(lines, l.encode(r.vars))
+		lines = append(lines, l.encode(r.vars, own))
+		own[l.Var] = true
 	}
 	return Call{Principal: r.principal(st.Principal), Capsule: st.Capsule, CallID: st.CallID, Payload: strings.Join(lines, "\n")}
 }
@@ -189,7 +200,7 @@ func (r *run) invokeTimes(ctx context.Context, st *Step) (lines []string, err er
 // invokeUntil invokes once, or until the answer is the one that is waited for.
 func (r *run) invokeUntil(ctx context.Context, st *Step) ([]string, error) {
 	for over := time.Now().Add(untilMost); ; time.Sleep(untilEvery) {
-		a, err := r.host.Invoke(ctx, r.callOf(st))
+		a, err := r.invoke(ctx, r.callOf(st))
 		if err != nil {
 			return nil, err
 		}

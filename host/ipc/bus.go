@@ -38,6 +38,10 @@ type Message struct {
 	// if the host itself speaks for nobody.
 	SourceID  string
 	Principal Principal
+
+	// Hops is how many messages led to this one, each by way of the handler
+	// that published the next. Guests do not see it.
+	Hops uint8
 }
 
 func (m *Message) size() int { return len(m.Topic) + len(m.Payload) }
@@ -132,6 +136,14 @@ func (b *Bus) deliver(m *Message) error {
 		}
 	})
 	return nil
+}
+
+// Listeners tells how many subscriptions a message on the topic would go to now.
+func (b *Bus) Listeners(topic string) (n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	patternsOf(topic, func(pattern string) { n += len(b.subs[pattern]) })
+	return n
 }
 
 // Close ends the bus: every subscription is closed, and nothing is published

@@ -153,7 +153,7 @@ func (s *Subscription) Recv(ctx context.Context, d time.Duration) (Envelope, err
 		return Envelope{}, &Error{Code: Unknown, Detail: "cancelled"}
 	}
 	e := s.Poll()
-	if len(e.Messages) == 0 && s.isClosed() {
+	if len(e.Messages) == 0 && s.Closed() {
 		return Envelope{}, &Error{Code: Closed}
 	}
 	return e, nil
@@ -169,7 +169,9 @@ func (s *Subscription) Ready() bool {
 // Watch implements [poll.Source].
 func (s *Subscription) Watch(wake chan<- struct{}) (stop func()) { return s.notifier.Watch(wake) }
 
-func (s *Subscription) isClosed() bool {
+// Closed tells whether it was closed, or the bus was; what came before can still
+// be read.
+func (s *Subscription) Closed() bool {
 	s.bus.mu.Lock()
 	defer s.bus.mu.Unlock()
 	return s.closed

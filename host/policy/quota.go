@@ -15,6 +15,10 @@ const (
 	DefaultPerCapsule = 8                 // concurrent background and persistent processes of a capsule
 	DefaultMaxTimeout = 300 * time.Second // of a sync spawn: a profile's max_timeout_secs
 
+	// DefaultInvocation is the longest an invocation takes (the project's own
+	// bound): a sync spawn that takes all its time, and as much again.
+	DefaultInvocation = 2 * DefaultMaxTimeout
+
 	// Process ids that are retained, of live processes and of ended ones that
 	// are not released.
 	RetainedPerPrincipal = 32  // of a principal in one capsule

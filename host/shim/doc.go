@@ -22,6 +22,17 @@
 // `exit` and leaves. Every step is a file in the process directory, so that a
 // daemon that starts later knows what happened without anybody's memory.
 //
+// # The streams
+//
+// An output goes from a pipe through a pump into a ring file, which the daemon
+// reads without asking (ring.go has the layout, pump.go what happens when it is
+// full). Two words in the ring's header each stand for one message to come: a
+// reader who asks to be told of output, and a pump that waits for room.
+//
+// A standard input is the prelude itself, or a pipe that stays open: then the
+// daemon writes by itself, and the shim keeps the pipe open over its restart
+// (stdin.go).
+//
 // # The weaker mode
 //
 // Without a namespace the shim is a subreaper and finds its tree by walking

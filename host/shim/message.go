@@ -2,10 +2,6 @@
 
 package shim
 
-import (
-	"google.golang.org/protobuf/encoding/protowire"
-)
-
 // Type says what a message is. The numbers are the protocol: a running shim of
 // an older build speaks them with a newer daemon, so they are never reused.
 type Type uint32
@@ -95,31 +91,18 @@ type Message struct {
 	Ended uint32 // the streams that have ended: EndedStdout, EndedStderr
 }
 
-// Encode returns the wire form of m.
+// Encode returns the wire form of m; its version is this build's.
 func (m *Message) Encode() []byte {
-	b := appendNum(nil, 1, ProtocolVersion)
-	b = appendNum(b, 2, uint64(m.Type))
-	b = appendNum(b, 3, m.Seq)
-	b = appendNum(b, 4, uint64(m.PID))
-	b = appendNum(b, 5, uint64(m.Errno))
-	b = appendText(b, 6, m.Text)
-	b = appendNum(b, 7, uint64(m.Signal))
-	b = appendNum(b, 8, uint64(m.Target))
-	b = appendText(b, 9, m.Cause)
-	b = appendText(b, 10, m.Order)
-	b = appendNum(b, 11, uint64(m.Due))
-	b = appendNum(b, 12, uint64(m.Phase))
-	b = appendBytes(b, 13, m.Record)
-	b = appendText(b, 14, m.Isolation)
-	b = appendNum(b, 15, uint64(m.Stdin))
-	return appendNum(b, 16, uint64(m.Ended))
+	out := *m
+	out.Version = ProtocolVersion
+	return encode(&out)
 }
 
 // DecodeMessage reads what Encode wrote; it skips fields it does not know. A
 // message without a type is malformed.
 func DecodeMessage(b []byte) (*Message, error) {
-	m := &Message{}
-	if err := eachField(b, m.set); err != nil {
+	m, err := decoded[Message](b)
+	if err != nil {
 		return nil, err
 	}
 	if m.Type == 0 {
@@ -128,40 +111,21 @@ func DecodeMessage(b []byte) (*Message, error) {
 	return m, nil
 }
 
-func (m *Message) set(n protowire.Number, v value) error {
-	switch n {
-	case 1:
-		m.Version = uint32(v.num)
-	case 2:
-		m.Type = Type(v.num)
-	case 3:
-		m.Seq = v.num
-	case 4:
-		m.PID = uint32(v.num)
-	case 5:
-		m.Errno = uint32(v.num)
-	case 6:
-		m.Text = v.text()
-	case 7:
-		m.Signal = uint32(v.num)
-	case 8:
-		m.Target = uint32(v.num)
-	case 9:
-		m.Cause = v.text()
-	case 10:
-		m.Order = v.text()
-	case 11:
-		m.Due = int64(v.num)
-	case 12:
-		m.Phase = uint32(v.num)
-	case 13:
-		m.Record = v.b
-	case 14:
-		m.Isolation = v.text()
-	case 15:
-		m.Stdin = uint32(v.num)
-	case 16:
-		m.Ended = uint32(v.num)
-	}
-	return nil
+func (m *Message) fields(c *codec) {
+	number(c, 1, &m.Version)
+	number(c, 2, &m.Type)
+	number(c, 3, &m.Seq)
+	number(c, 4, &m.PID)
+	number(c, 5, &m.Errno)
+	text(c, 6, &m.Text)
+	number(c, 7, &m.Signal)
+	number(c, 8, &m.Target)
+	text(c, 9, &m.Cause)
+	text(c, 10, &m.Order)
+	number(c, 11, &m.Due)
+	number(c, 12, &m.Phase)
+	raw(c, 13, &m.Record)
+	text(c, 14, &m.Isolation)
+	number(c, 15, &m.Stdin)
+	number(c, 16, &m.Ended)
 }

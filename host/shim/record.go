@@ -2,10 +2,6 @@
 
 package shim
 
-import (
-	"google.golang.org/protobuf/encoding/protowire"
-)
-
 // Identity names one process for ever; see event.Identity, whose fields these
 // are.
 type Identity struct {
@@ -92,244 +88,100 @@ type Exit struct {
 	Wall       int64
 }
 
-func appendIdentity(b []byte, n protowire.Number, i Identity) []byte {
-	m := appendNum(nil, 1, uint64(i.PID))
-	m = appendNum(m, 2, i.StartTicks)
-	m = appendBytes(m, 3, i.PidfsHandle)
-	m = appendNum(m, 4, i.PidNamespace)
-	return appendBytes(b, n, m)
+func (i *Identity) fields(c *codec) {
+	number(c, 1, &i.PID)
+	number(c, 2, &i.StartTicks)
+	raw(c, 3, &i.PidfsHandle)
+	number(c, 4, &i.PidNamespace)
 }
 
-func decodeIdentity(b []byte) (i Identity, err error) {
-	err = eachField(b, func(n protowire.Number, v value) error {
-		switch n {
-		case 1:
-			i.PID = uint32(v.num)
-		case 2:
-			i.StartTicks = v.num
-		case 3:
-			i.PidfsHandle = v.b
-		case 4:
-			i.PidNamespace = v.num
-		}
-		return nil
-	})
-	return i, err
+func (f *File) fields(c *codec) {
+	text(c, 1, &f.Path)
+	number(c, 2, &f.Device)
+	number(c, 3, &f.Inode)
+	raw(c, 4, &f.SHA256)
 }
 
-func appendFile(b []byte, n protowire.Number, f File) []byte {
-	m := appendText(nil, 1, f.Path)
-	m = appendNum(m, 2, f.Device)
-	m = appendNum(m, 3, f.Inode)
-	return appendMessage(b, n, appendBytes(m, 4, f.SHA256))
+func (s *Stream) fields(c *codec) {
+	number(c, 1, &s.Bytes)
+	raw(c, 2, &s.SHA256)
+	number(c, 3, &s.Dropped)
 }
 
-func decodeFile(b []byte) (f File, err error) {
-	err = eachField(b, func(n protowire.Number, v value) error {
-		switch n {
-		case 1:
-			f.Path = v.text()
-		case 2:
-			f.Device = v.num
-		case 3:
-			f.Inode = v.num
-		case 4:
-			f.SHA256 = v.b
-		}
-		return nil
-	})
-	return f, err
+func (r *Ready) fields(c *codec) {
+	number(c, 1, &r.Version)
+	part(c, 2, &r.Shim)
+	text(c, 3, &r.Isolation)
+	number(c, 4, &r.Boot)
+	number(c, 5, &r.Wall)
+	raw(c, 6, &r.BootID)
 }
 
-func appendStream(b []byte, n protowire.Number, s Stream) []byte {
-	m := appendNum(nil, 1, s.Bytes)
-	m = appendBytes(m, 2, s.SHA256)
-	return appendBytes(b, n, appendNum(m, 3, s.Dropped))
+func (g *Going) fields(c *codec) {
+	number(c, 1, &g.Boot)
+	number(c, 2, &g.Wall)
 }
 
-func decodeStream(b []byte) (s Stream, err error) {
-	err = eachField(b, func(n protowire.Number, v value) error {
-		switch n {
-		case 1:
-			s.Bytes = v.num
-		case 2:
-			s.SHA256 = v.b
-		case 3:
-			s.Dropped = v.num
-		}
-		return nil
-	})
-	return s, err
+func (s *Started) fields(c *codec) {
+	part(c, 1, &s.Program)
+	part(c, 2, &s.Shim)
+	text(c, 3, &s.Isolation)
+	part(c, 4, &s.Executable)
+	optional(c, 5, &s.Interpreter)
+	number(c, 6, &s.Boot)
+	number(c, 7, &s.Wall)
+	raw(c, 8, &s.BootID)
+}
+
+func (f *Failed) fields(c *codec) {
+	text(c, 1, &f.Step)
+	number(c, 2, &f.Errno)
+	text(c, 3, &f.Detail)
+	number(c, 4, &f.Boot)
+	number(c, 5, &f.Wall)
+}
+
+func (e *Exit) fields(c *codec) {
+	boolean(c, 1, &e.Signaled)
+	small(c, 2, &e.Code)
+	small(c, 3, &e.Signal)
+	boolean(c, 4, &e.Core)
+	text(c, 5, &e.Cause)
+	text(c, 6, &e.Order)
+	number(c, 7, &e.Due)
+	number(c, 8, &e.UserNano)
+	number(c, 9, &e.SystemNano)
+	number(c, 10, &e.MaxRSSKiB)
+	part(c, 11, &e.Stdout)
+	part(c, 12, &e.Stderr)
+	number(c, 13, &e.RestKilled)
+	number(c, 14, &e.Boot)
+	number(c, 15, &e.Wall)
 }
 
 // EncodeReady returns the wire form of r.
-func EncodeReady(r *Ready) []byte {
-	b := appendNum(nil, 1, uint64(r.Version))
-	b = appendIdentity(b, 2, r.Shim)
-	b = appendText(b, 3, r.Isolation)
-	b = appendNum(b, 4, uint64(r.Boot))
-	b = appendNum(b, 5, uint64(r.Wall))
-	return appendBytes(b, 6, r.BootID)
-}
+func EncodeReady(r *Ready) []byte { return encode(r) }
 
 // DecodeReady reads what EncodeReady wrote.
-func DecodeReady(b []byte) (*Ready, error) {
-	r := &Ready{}
-	err := eachField(b, func(n protowire.Number, v value) (err error) {
-		switch n {
-		case 1:
-			r.Version = uint32(v.num)
-		case 2:
-			r.Shim, err = decodeIdentity(v.b)
-		case 3:
-			r.Isolation = v.text()
-		case 4:
-			r.Boot = int64(v.num)
-		case 5:
-			r.Wall = int64(v.num)
-		case 6:
-			r.BootID = v.b
-		}
-		return err
-	})
-	return r, err
-}
+func DecodeReady(b []byte) (*Ready, error) { return decoded[Ready](b) }
 
 // EncodeGoing returns the wire form of g.
-func EncodeGoing(g *Going) []byte {
-	return appendNum(appendNum(nil, 1, uint64(g.Boot)), 2, uint64(g.Wall))
-}
+func EncodeGoing(g *Going) []byte { return encode(g) }
 
 // EncodeStarted returns the wire form of s.
-func EncodeStarted(s *Started) []byte {
-	b := appendIdentity(nil, 1, s.Program)
-	b = appendIdentity(b, 2, s.Shim)
-	b = appendText(b, 3, s.Isolation)
-	b = appendFile(b, 4, s.Executable)
-	if s.Interpreter != nil {
-		b = appendFile(b, 5, *s.Interpreter)
-	}
-	b = appendNum(b, 6, uint64(s.Boot))
-	b = appendNum(b, 7, uint64(s.Wall))
-	return appendBytes(b, 8, s.BootID)
-}
+func EncodeStarted(s *Started) []byte { return encode(s) }
 
 // DecodeStarted reads what EncodeStarted wrote.
-func DecodeStarted(b []byte) (*Started, error) {
-	s := &Started{}
-	err := eachField(b, func(n protowire.Number, v value) (err error) {
-		switch n {
-		case 1:
-			s.Program, err = decodeIdentity(v.b)
-		case 2:
-			s.Shim, err = decodeIdentity(v.b)
-		case 3:
-			s.Isolation = v.text()
-		case 4:
-			s.Executable, err = decodeFile(v.b)
-		case 5:
-			s.Interpreter = new(File)
-			*s.Interpreter, err = decodeFile(v.b)
-		case 6:
-			s.Boot = int64(v.num)
-		case 7:
-			s.Wall = int64(v.num)
-		case 8:
-			s.BootID = v.b
-		}
-		return err
-	})
-	return s, err
-}
+func DecodeStarted(b []byte) (*Started, error) { return decoded[Started](b) }
 
 // EncodeFailed returns the wire form of f.
-func EncodeFailed(f *Failed) []byte {
-	b := appendText(nil, 1, f.Step)
-	b = appendNum(b, 2, uint64(f.Errno))
-	b = appendText(b, 3, f.Detail)
-	b = appendNum(b, 4, uint64(f.Boot))
-	return appendNum(b, 5, uint64(f.Wall))
-}
+func EncodeFailed(f *Failed) []byte { return encode(f) }
 
 // DecodeFailed reads what EncodeFailed wrote.
-func DecodeFailed(b []byte) (*Failed, error) {
-	f := &Failed{}
-	err := eachField(b, func(n protowire.Number, v value) error {
-		switch n {
-		case 1:
-			f.Step = v.text()
-		case 2:
-			f.Errno = uint32(v.num)
-		case 3:
-			f.Detail = v.text()
-		case 4:
-			f.Boot = int64(v.num)
-		case 5:
-			f.Wall = int64(v.num)
-		}
-		return nil
-	})
-	return f, err
-}
+func DecodeFailed(b []byte) (*Failed, error) { return decoded[Failed](b) }
 
 // EncodeExit returns the wire form of e.
-func EncodeExit(e *Exit) []byte {
-	b := appendBool(nil, 1, e.Signaled)
-	b = appendNum(b, 2, uint64(uint32(e.Code)))
-	b = appendNum(b, 3, uint64(uint32(e.Signal)))
-	b = appendBool(b, 4, e.Core)
-	b = appendText(b, 5, e.Cause)
-	b = appendText(b, 6, e.Order)
-	b = appendNum(b, 7, uint64(e.Due))
-	b = appendNum(b, 8, uint64(e.UserNano))
-	b = appendNum(b, 9, uint64(e.SystemNano))
-	b = appendNum(b, 10, e.MaxRSSKiB)
-	b = appendStream(b, 11, e.Stdout)
-	b = appendStream(b, 12, e.Stderr)
-	b = appendNum(b, 13, uint64(e.RestKilled))
-	b = appendNum(b, 14, uint64(e.Boot))
-	return appendNum(b, 15, uint64(e.Wall))
-}
+func EncodeExit(e *Exit) []byte { return encode(e) }
 
 // DecodeExit reads what EncodeExit wrote.
-func DecodeExit(b []byte) (*Exit, error) {
-	e := &Exit{}
-	err := eachField(b, e.set)
-	return e, err
-}
-
-func (e *Exit) set(n protowire.Number, v value) (err error) {
-	switch n {
-	case 1:
-		e.Signaled = v.num != 0
-	case 2:
-		e.Code = int32(uint32(v.num))
-	case 3:
-		e.Signal = int32(uint32(v.num))
-	case 4:
-		e.Core = v.num != 0
-	case 5:
-		e.Cause = v.text()
-	case 6:
-		e.Order = v.text()
-	case 7:
-		e.Due = int64(v.num)
-	case 8:
-		e.UserNano = int64(v.num)
-	case 9:
-		e.SystemNano = int64(v.num)
-	case 10:
-		e.MaxRSSKiB = v.num
-	case 11:
-		e.Stdout, err = decodeStream(v.b)
-	case 12:
-		e.Stderr, err = decodeStream(v.b)
-	case 13:
-		e.RestKilled = uint32(v.num)
-	case 14:
-		e.Boot = int64(v.num)
-	case 15:
-		e.Wall = int64(v.num)
-	}
-	return err
-}
+func DecodeExit(b []byte) (*Exit, error) { return decoded[Exit](b) }

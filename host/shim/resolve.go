@@ -39,7 +39,7 @@ type layout struct {
 
 const (
 	maxLinks = 40  // as the kernel
-	maxSites = 500 // directories on the way that are there: each is a descriptor and some mounts
+	maxSites = 256 // directories on the way that are there, twice the files: each is a descriptor, in the daemon too
 )
 
 // resolve finds the directories in which the files with a path of their own

@@ -2,11 +2,7 @@
 
 package shim
 
-import (
-	"errors"
-
-	"google.golang.org/protobuf/encoding/protowire"
-)
+import "errors"
 
 // Isolation names, as a Spec asks for them.
 const (
@@ -65,64 +61,15 @@ func (s *Spec) filesFD() int {
 
 var errSpec = errors.New("malformed spawn spec")
 
-const (
-	specVersion   = protowire.Number(1)
-	specID        = protowire.Number(2)
-	specArg       = protowire.Number(3)
-	specPath      = protowire.Number(4)
-	specEnv       = protowire.Number(5)
-	specDir       = protowire.Number(6)
-	specRing      = protowire.Number(7)
-	specLifetime  = protowire.Number(8)
-	specGrace     = protowire.Number(9)
-	specOrphan    = protowire.Number(10)
-	specIsolation = protowire.Number(11)
-	specStdin     = protowire.Number(12)
-	specKeep      = protowire.Number(13)
-	specPressure  = protowire.Number(14)
-	specFile      = protowire.Number(15)
-	specWorkspace = protowire.Number(16)
-	specProcesses = protowire.Number(17)
-)
-
 // EncodeSpec returns the wire form of s.
-func EncodeSpec(s *Spec) []byte {
-	b := appendNum(nil, specVersion, ProtocolVersion)
-	b = appendBytes(b, specID, s.ID)
-	for _, a := range s.Argv {
-		b = appendElement(b, specArg, a)
-	}
-	b = appendText(b, specPath, s.Path)
-	for _, e := range s.Env {
-		b = appendElement(b, specEnv, e)
-	}
-	b = appendText(b, specDir, s.Dir)
-	b = appendNum(b, specRing, uint64(s.RingBytes))
-	b = appendNum(b, specLifetime, uint64(s.Orders.LifetimeNano))
-	b = appendNum(b, specGrace, uint64(s.Orders.GraceNano))
-	b = appendNum(b, specOrphan, uint64(s.Orders.OrphanNano))
-	b = appendText(b, specIsolation, s.Isolation)
-	b = appendBool(b, specStdin, s.HasStdin)
-	b = appendBool(b, specKeep, s.KeepStdin)
-	b = appendBool(b, specPressure, s.Backpressure)
-	for _, f := range s.Files {
-		m := appendText(nil, 1, f.EnvKey)
-		m = appendText(m, 2, f.Path)
-		b = appendMessage(b, specFile, appendNum(m, 3, f.Size))
-	}
-	b = appendText(b, specWorkspace, s.Ground.Workspace)
-	return appendText(b, specProcesses, s.Ground.Processes)
-}
+func EncodeSpec(s *Spec) []byte { return encode(s) }
 
 // DecodeSpec reads what EncodeSpec wrote. A spec without a command or with an
 // isolation that this build does not know is an error: a shim that does not
 // understand what it is to contain must not run it.
 func DecodeSpec(b []byte) (*Spec, error) {
-	s := &Spec{}
-	if err := eachField(b, s.set); err != nil {
-		return nil, errSpec
-	}
-	if s.Path == "" || len(s.Argv) == 0 {
+	s, err := decoded[Spec](b)
+	if err != nil || s.Path == "" || len(s.Argv) == 0 {
 		return nil, errSpec
 	}
 	if s.Isolation != IsolationPIDNS && s.Isolation != IsolationNone {
@@ -131,57 +78,29 @@ func DecodeSpec(b []byte) (*Spec, error) {
 	return s, nil
 }
 
-func (s *Spec) set(n protowire.Number, v value) error {
-	switch n {
-	case specID:
-		s.ID = v.b
-	case specArg:
-		s.Argv = append(s.Argv, v.text())
-	case specPath:
-		s.Path = v.text()
-	case specEnv:
-		s.Env = append(s.Env, v.text())
-	case specDir:
-		s.Dir = v.text()
-	case specRing:
-		s.RingBytes = uint32(v.num)
-	case specLifetime:
-		s.Orders.LifetimeNano = int64(v.num)
-	case specGrace:
-		s.Orders.GraceNano = int64(v.num)
-	case specOrphan:
-		s.Orders.OrphanNano = int64(v.num)
-	case specIsolation:
-		s.Isolation = v.text()
-	case specStdin:
-		s.HasStdin = v.num != 0
-	case specKeep:
-		s.KeepStdin = v.num != 0
-	case specPressure:
-		s.Backpressure = v.num != 0
-	case specFile:
-		f, err := decodeInjectedFile(v.b)
-		s.Files = append(s.Files, f)
-		return err
-	case specWorkspace:
-		s.Ground.Workspace = v.text()
-	case specProcesses:
-		s.Ground.Processes = v.text()
-	}
-	return nil
+func (s *Spec) fields(c *codec) {
+	version := uint32(ProtocolVersion)
+	number(c, 1, &version)
+	raw(c, 2, &s.ID)
+	texts(c, 3, &s.Argv)
+	text(c, 4, &s.Path)
+	texts(c, 5, &s.Env)
+	text(c, 6, &s.Dir)
+	number(c, 7, &s.RingBytes)
+	number(c, 8, &s.Orders.LifetimeNano)
+	number(c, 9, &s.Orders.GraceNano)
+	number(c, 10, &s.Orders.OrphanNano)
+	text(c, 11, &s.Isolation)
+	boolean(c, 12, &s.HasStdin)
+	boolean(c, 13, &s.KeepStdin)
+	boolean(c, 14, &s.Backpressure)
+	list(c, 15, &s.Files)
+	text(c, 16, &s.Ground.Workspace)
+	text(c, 17, &s.Ground.Processes)
 }
 
-func decodeInjectedFile(b []byte) (f InjectedFile, err error) {
-	err = eachField(b, func(n protowire.Number, v value) error {
-		switch n {
-		case 1:
-			f.EnvKey = v.text()
-		case 2:
-			f.Path = v.text()
-		case 3:
-			f.Size = v.num
-		}
-		return nil
-	})
-	return f, err
+func (f *InjectedFile) fields(c *codec) {
+	text(c, 1, &f.EnvKey)
+	text(c, 2, &f.Path)
+	number(c, 3, &f.Size)
 }

@@ -330,6 +330,9 @@ func (s *supervisor) untold(stream uint32, p *pump) <-chan struct{} {
 }
 
 func (s *supervisor) tellEnded(stream uint32) {
+	if s.reap(); s.end.stage != running {
+		return // its exit says it
+	}
 	s.ended |= stream
 	s.tell(&Message{Type: TypeEnded, Ended: s.ended})
 }

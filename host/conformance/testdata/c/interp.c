@@ -571,7 +571,6 @@ static void trap(const line *l) {
 static const struct { const char *name; void (*run)(const line *); } ops[] = {
 	{"spawn", spawn}, {"spawn-background", spawn_background},
 	{"h.read-logs", h_read_logs}, {"h.signal", h_signal}, {"h.kill", h_kill}, {"h.wait", h_wait}, {"h.os-pid", h_os_pid}, {"h.drop", h_drop},
-#ifndef BARE
 	{"h.write-stdin", h_write_stdin}, {"h.close-stdin", h_close_stdin}, {"h.wait-with-output", h_wait_with_output},
 	{"h.subscribe-exit", h_subscribe_exit}, {"h.subscribe-logs", h_subscribe_logs},
 	{"p.ready", p_ready}, {"p.block", p_block}, {"poll", p_poll}, {"p.drop", p_drop},
@@ -584,6 +583,7 @@ static const struct { const char *name; void (*run)(const line *); } ops[] = {
 	{"get-config", get_config}, {"get-caller", get_caller}, {"log", log_}, {"signal-ready", signal_ready},
 	{"clock-ms", clock_ms}, {"clock-monotonic-ns", clock_monotonic_ns}, {"sleep-ns", sleep_ns}, {"random-bytes", random_bytes},
 	{"check-capsule-capability", check_capability}, {"enumerate-capabilities", enumerate_capabilities},
+#ifndef NOIPC
 	{"publish", publish}, {"publish-as", publish_as}, {"subscribe", subscribe}, {"s.poll", s_poll}, {"s.recv", s_recv},
 	{"s.subscribe-readiness", s_readiness}, {"s.drop", s_drop}, {"get-interceptor-bindings", bindings},
 #endif
