@@ -27,8 +27,9 @@ The payload is JSON: the text itself, @FILE, or @- or - for standard input. The
 call id groups everything that the call causes, so that it can be found and
 cancelled; without one the daemon makes one and the answer names it.
 
-The answer's data goes to standard output as it is; with --json the whole
-answer. Exit code 5 if the capsule denies or aborts, 1 if the call was cancelled
+The answer's data goes to standard output as it is, and so does the content of
+a tool's result, which a tool publishes instead of answering with data; with
+--json the whole answer. Exit code 5 if the capsule denies or aborts, 1 if the call was cancelled
 or took too long, also if the capsule answered all the same.`,
 		Example: `  astridctl invoke --principal alice --capsule builder --action tool_execute_build --payload '{"arguments":{}}'`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.invoke(cmd.Context(), in, payload, j) },
@@ -44,7 +45,7 @@ or took too long, also if the capsule answered all the same.`,
 }
 
 // answerFields are the fields of control.Answer's JSON.
-var answerFields = []string{"call_id", "instance", "outcome", "action", "data", "took_ns"}
+var answerFields = []string{"call_id", "instance", "outcome", "action", "data", "published", "took_ns"}
 
 func (a *app) invoke(ctx context.Context, in *control.Invocation, payload string, j *jsonFlag) error {
 	for _, f := range []struct{ name, value string }{{"--principal", in.Principal}, {"--capsule", in.Capsule}, {"--action", in.Action}} {
@@ -117,16 +118,47 @@ func (a *app) showAnswer(answer *control.Answer, j *jsonFlag) error {
 		return j.write(a.stdout, answer)
 	}
 	a.note("call %s answered %q after %s", answer.CallID, answer.Action, ui.Duration(time.Duration(answer.TookNano)))
-	if answer.Data == nil {
-		return nil
+	if answer.Data != nil {
+		if err := a.showText(*answer.Data); err != nil {
+			return err
+		}
 	}
-	data := *answer.Data
+	for _, p := range answer.Published {
+		content, failed := resultOf(p.Payload)
+		if failed {
+			a.note("the tool says that it has failed")
+		}
+		if err := a.showText(content); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resultOf returns the content of a tool's result, and whether it tells of a
+// failure; of any other payload its JSON.
+func resultOf(payload json.RawMessage) (content string, failed bool) {
+	var p struct {
+		Type   string `json:"type"`
+		Result struct {
+			Content string `json:"content"`
+			IsError bool   `json:"is_error"`
+		} `json:"result"`
+	}
+	if err := json.Unmarshal(payload, &p); err != nil || p.Type != "tool_execute_result" {
+		return string(payload), false
+	}
+	return p.Result.Content, p.Result.IsError
+}
+
+// showText prints what a guest has said, ending in a newline.
+func (a *app) showText(text string) error {
 	if ui.IsTerminal(a.stdout) {
-		data = ui.SafeText(data)
+		text = ui.SafeText(text)
 	}
-	if !strings.HasSuffix(data, "\n") {
-		data += "\n"
+	if !strings.HasSuffix(text, "\n") {
+		text += "\n"
 	}
-	_, err := io.WriteString(a.stdout, data)
+	_, err := io.WriteString(a.stdout, text)
 	return err
 }

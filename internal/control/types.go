@@ -212,10 +212,22 @@ type Answer struct {
 
 	// Outcome is "ok"; or "cancelled" or "deadline" if the guest was asked to
 	// end early and answered all the same.
-	Outcome  string  `json:"outcome"`
-	Action   string  `json:"action"`         // what the guest returned: "continue", "final", "deny", "abort", …
-	Data     *string `json:"data,omitempty"` // the guest's data, nil if it gave none
-	TookNano int64   `json:"took_ns"`        // from the request to the guest's answer, ns
+	Outcome string  `json:"outcome"`
+	Action  string  `json:"action"`         // what the guest returned: "continue", "final", "deny", "abort", …
+	Data    *string `json:"data,omitempty"` // the guest's data, nil if it gave none
+
+	// Published is what the guest published while it was called on the topic
+	// of its handler with .result behind: a tool's result stands there and not
+	// in Data.
+	Published []Published `json:"published,omitempty"`
+
+	TookNano int64 `json:"took_ns"` // from the request to the guest's answer, ns
+}
+
+// Published is a message that a guest published.
+type Published struct {
+	Topic   string          `json:"topic"`
+	Payload json.RawMessage `json:"payload"`
 }
 
 // CancelRequest is the body of /v1/cancel.

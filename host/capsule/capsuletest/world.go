@@ -19,6 +19,7 @@ import (
 	"github.com/astrid-os/processledger/host"
 	"github.com/astrid-os/processledger/host/act"
 	"github.com/astrid-os/processledger/host/capsule"
+	"github.com/astrid-os/processledger/host/ipc"
 	"github.com/astrid-os/processledger/host/policy"
 	"github.com/astrid-os/processledger/internal/worldcheck"
 	"github.com/astrid-os/processledger/ledger"
@@ -93,6 +94,9 @@ type World struct {
 	Runner *capsule.Runner
 	Host   *host.Host
 	Live   *projector.Live
+
+	// Bus is what the capsules and the host publish on.
+	Bus *ipc.Bus
 
 	// Data is the data directory; workspaces/ is in it.
 	Data string
@@ -186,14 +190,17 @@ func (w *World) open(t testing.TB) {
 	must(t, err)
 	rules, err := policy.New(w.o.Config, w.gate)
 	must(t, err)
+	w.Bus = ipc.New(ipc.Options{})
 	w.Host, err = host.New(host.Options{
-		Live: w.Live, Hands: w.hands, Policy: rules, Workspaces: filepath.Join(w.Data, "workspaces"),
+		Live: w.Live, Hands: w.hands, Policy: rules, Bus: w.Bus, Workspaces: filepath.Join(w.Data, "workspaces"),
 		RedactionKey: []byte("a key of the tests"), ProcessIDKey: []byte("another key"), Isolation: w.Isolation, Log: logTo(t),
 	})
 	must(t, err)
 	_, err = w.Host.Recover(t.Context())
 	must(t, err)
-	w.Runner = capsule.NewRunner(w.set, capsule.On(w.Host), w.o.Run)
+	run := w.o.Run
+	run.Bus = w.Bus
+	w.Runner = capsule.NewRunner(w.set, capsule.On(w.Host), run)
 }
 
 func (w *World) close(t testing.TB) {

@@ -39,6 +39,9 @@ func (d *Daemon) Invoke(ctx context.Context, by event.Actor, in *control.Invocat
 		text := string(a.Data)
 		out.Data = &text
 	}
+	for _, m := range a.Published {
+		out.Published = append(out.Published, control.Published{Topic: m.Topic, Payload: m.Payload})
+	}
 	return out, nil
 }
 

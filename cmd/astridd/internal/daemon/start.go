@@ -56,7 +56,7 @@ func (d *Daemon) serveCapsules(ctx context.Context, e *engine, l loaded) error {
 		return l.err
 	}
 	e.set = l.set
-	e.runner = capsule.NewRunner(l.set, capsule.On(e.host), capsule.RunOptions{Deadline: d.cfg.Deadline, Log: d.log})
+	e.runner = capsule.NewRunner(l.set, capsule.On(e.host), capsule.RunOptions{Deadline: d.cfg.Deadline, Bus: e.bus, Log: d.log})
 	return d.takeCapsules(ctx, l.set, e.policy.Gate())
 }
 
