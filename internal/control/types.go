@@ -216,18 +216,11 @@ type Answer struct {
 	Action  string  `json:"action"`         // what the guest returned: "continue", "final", "deny", "abort", …
 	Data    *string `json:"data,omitempty"` // the guest's data, nil if it gave none
 
-	// Published is what the guest published while it was called on the topic
-	// of its handler with .result behind: a tool's result stands there and not
-	// in Data.
-	Published []Published `json:"published,omitempty"`
+	// Results are what the guest published during the call as results of the
+	// action: for a tool {"type": "tool_execute_result", …}.
+	Results []json.RawMessage `json:"results,omitempty"`
 
 	TookNano int64 `json:"took_ns"` // from the request to the guest's answer, ns
-}
-
-// Published is a message that a guest published.
-type Published struct {
-	Topic   string          `json:"topic"`
-	Payload json.RawMessage `json:"payload"`
 }
 
 // CancelRequest is the body of /v1/cancel.

@@ -41,22 +41,20 @@ func (c *checkAnswer) read(b []byte) error {
 		return fmt.Errorf("no answer in %q", b)
 	}
 	var answer struct {
-		Published []struct {
-			Payload struct {
-				Result struct {
-					Content string `json:"content"`
-					IsError bool   `json:"is_error"`
-				} `json:"result"`
-			} `json:"payload"`
-		} `json:"published"`
+		Results []struct {
+			Result struct {
+				Content string `json:"content"`
+				IsError bool   `json:"is_error"`
+			} `json:"result"`
+		} `json:"results"`
 	}
 	if err := json.Unmarshal(b[i:], &answer); err != nil {
 		return err
 	}
-	if len(answer.Published) != 1 {
-		return fmt.Errorf("the tool has published %d results, not one: %s", len(answer.Published), b[i:])
+	if len(answer.Results) != 1 {
+		return fmt.Errorf("the tool has published %d results, not one: %s", len(answer.Results), b[i:])
 	}
-	result := answer.Published[0].Payload.Result
+	result := answer.Results[0].Result
 	if result.IsError {
 		return errors.New(result.Content)
 	}
