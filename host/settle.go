@@ -43,6 +43,11 @@ func (r *recovery) settle(ctx context.Context, o *owner, handle *projector.Handl
 		}
 		switch {
 		case !w.over():
+		case o.kept != nil && f != nil && bound < keptPatience:
+			// Its work may be worth the patience; the start goes on meanwhile.
+			r.h.log.Warn("a persistent process's shim does not answer; it is given time", "handle", o.id, "time", keptPatience)
+			r.h.work.Go(func() { _ = r.settle(r.h.ctx, o, handle, f, keptPatience) })
+			return nil
 		case !killed && f != nil:
 			killed = true
 			r.killFound(o, *f)

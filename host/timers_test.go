@@ -58,15 +58,18 @@ func TestIdleEndsWhatNobodyUses(t *testing.T) {
 	}
 }
 
-// TestIdleKillsWhatIgnoresTERM has the grace pass.
+// TestIdleKillsWhatIgnoresTERM has the grace of five seconds pass.
 func TestIdleKillsWhatIgnoresTERM(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	id, r := w.keep(alice, "trap '' TERM; "+stays, idleAfter(300*time.Millisecond))
 	o := w.kept(alice, id)
-	o.orders.GraceNano = 200e6 // not the contract's 5 s
 	w.began(r)
 	if exit, cause := w.endOf(o); exitText(exit) != "signal 9" || cause != "idle" {
 		t.Errorf("%s by %s", exitText(exit), cause)
+	}
+	if _, at := w.timers(); time.Duration(boottime()-at[0]) < graceNano {
+		t.Error("killed before the grace was over")
 	}
 	w.dead()
 }

@@ -5,9 +5,11 @@ package conformance_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -104,6 +106,19 @@ func (h *inProcess) Retire(ctx context.Context, principal string) error {
 // Running implements Host.
 func (h *inProcess) Running(_ context.Context, principal string) (int, error) {
 	return int(h.w.Live.Snapshot().LivePrincipal(principal).Total()), nil
+}
+
+// Granted implements Granter.
+func (h *inProcess) Granted(_ context.Context, principal string) (string, error) {
+	all := h.w.Events(h.t, event.KindSpawnDecided)
+	for _, e := range slices.Backward(all) {
+		d := e.Body.(*event.SpawnDecided)
+		if e.Principal == principal && d.Outcome == event.OutcomeGranted {
+			return fmt.Sprintf("lifetime=%v idle=%v retention=%v ring=%d overflow=%d keep-stdin-open=%v", time.Duration(d.Orders.LifetimeNano),
+				time.Duration(d.IdleNano), time.Duration(d.RetentionNano), d.RingBytes, d.Overflow, d.KeepStdinOpen), nil
+		}
+	}
+	return "nothing", nil
 }
 
 // Restart implements Host.

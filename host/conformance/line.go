@@ -135,9 +135,9 @@ func split(s string) (words []string, err error) {
 }
 
 // encode writes the line as guests read it: VAR, OP and fields, with tabs
-// between. Variables that the driver knows are filled in; others are the
-// guest's own, from an earlier line of the same invocation.
-func (l Line) encode(vars map[string]string) string {
+// between. Variables are filled in, but those that an earlier line of the same
+// invocation sets, which only the guest knows yet.
+func (l Line) encode(vars map[string]string, own map[string]bool) string {
 	var b strings.Builder
 	b.WriteString(l.Var + "\t" + l.Op)
 	for _, f := range l.Fields {
@@ -148,7 +148,7 @@ func (l Line) encode(vars map[string]string) string {
 			b.WriteString("+" + strconv.Itoa(f.Pad))
 		}
 		if f.Ref != "" {
-			if v, ok := vars[f.Ref]; ok {
+			if v, ok := vars[f.Ref]; ok && !own[f.Ref] {
 				b.WriteString("=" + escape(v))
 			} else {
 				b.WriteString("$=" + f.Ref)

@@ -150,8 +150,10 @@ func (r *run) invoke(ctx context.Context, c Call) (Answer, error) {
 
 func (r *run) callOf(st *Step) Call {
 	var lines []string
+	own := map[string]bool{}
 	for _, l := range st.Lines {
-		lines = append(lines, l.encode(r.vars))
+		lines = append(lines, l.encode(r.vars, own))
+		own[l.Var] = true
 	}
 	return Call{Principal: r.principal(st.Principal), Capsule: st.Capsule, CallID: st.CallID, Payload: strings.Join(lines, "\n")}
 }
