@@ -67,6 +67,7 @@ func Run(o Options) error {
 	d := &Daemon{
 		cfg: o.Config, version: o.Version, log: o.Log, started: time.Now(), kernel: kernelRelease(), phase: control.PhaseStarting,
 	}
+	spread()
 	lock, err := lockData(d.cfg.Data, Holder{PID: os.Getpid(), Version: d.version, Started: d.started})
 	if err != nil {
 		return err
