@@ -29,8 +29,8 @@ call id groups everything that the call causes, so that it can be found and
 cancelled; without one the daemon makes one and the answer names it.
 
 The answer's data goes to standard output as it is, and without data the results
-that the capsule published during the call, as a tool does, one JSON text a line;
-with --json the whole answer. Exit code 5 if the capsule denies or aborts, 1 if the call was cancelled
+that the capsule published during the call: the content of a tool's result,
+others as JSON, one a line; with --json the whole answer. Exit code 5 if the capsule denies or aborts, 1 if the call was cancelled
 or took too long, also if the capsule answered all the same.`,
 		Example: `  astridctl invoke --principal alice --capsule builder --action tool_execute_build --payload '{"arguments":{}}'`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.invoke(cmd.Context(), in, payload, j) },
@@ -138,13 +138,31 @@ func (a *app) showAnswer(answer *control.Answer, j *jsonFlag) error {
 	return err
 }
 
-// lines puts each of several JSON texts on a line.
+// lines puts what each of several results says on a line of its own: the
+// content of a tool's result, any other as JSON.
 func lines(all []json.RawMessage) string {
 	var b bytes.Buffer
 	for _, one := range all {
-		if json.Compact(&b, one) == nil {
-			b.WriteByte('\n')
+		if content, ok := contentOf(one); ok {
+			b.WriteString(strings.TrimSuffix(content, "\n"))
+		} else if json.Compact(&b, one) != nil {
+			continue
 		}
+		b.WriteByte('\n')
 	}
 	return b.String()
+}
+
+// contentOf returns the content of a tool's result.
+func contentOf(result json.RawMessage) (content string, ok bool) {
+	var r struct {
+		Type   string `json:"type"`
+		Result struct {
+			Content *string `json:"content"`
+		} `json:"result"`
+	}
+	if json.Unmarshal(result, &r) != nil || r.Type != "tool_execute_result" || r.Result.Content == nil {
+		return "", false
+	}
+	return *r.Result.Content, true
 }
