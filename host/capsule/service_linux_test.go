@@ -40,7 +40,9 @@ func TestServiceOnTheBus(t *testing.T) {
 			t.Errorf("installed for %v", m.Principal)
 		}
 	}
-	until("both run", func() bool { return w.Bus.Listeners("service.ping") == 2 && w.Bus.Listeners("tool.v1.execute.echo") == 1 })
+	until("both run", func() bool {
+		return w.Bus.Listeners("service.ping") == 2 && w.Bus.Listeners("tool.v1.execute.echo") == 1
+	})
 	if err := w.Bus.Announce(ipc.Message{Topic: "service.ping", Payload: []byte(`"hello"`)}); err != nil {
 		t.Fatal(err)
 	}
