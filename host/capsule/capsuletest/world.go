@@ -19,6 +19,7 @@ import (
 	"github.com/astrid-os/processledger/host"
 	"github.com/astrid-os/processledger/host/act"
 	"github.com/astrid-os/processledger/host/capsule"
+	"github.com/astrid-os/processledger/host/ipc"
 	"github.com/astrid-os/processledger/host/policy"
 	"github.com/astrid-os/processledger/internal/worldcheck"
 	"github.com/astrid-os/processledger/ledger"
@@ -186,14 +187,18 @@ func (w *World) open(t testing.TB) {
 	must(t, err)
 	rules, err := policy.New(w.o.Config, w.gate)
 	must(t, err)
+	bus := ipc.New(ipc.Options{})
 	w.Host, err = host.New(host.Options{
 		Live: w.Live, Hands: w.hands, Policy: rules, Workspaces: filepath.Join(w.Data, "workspaces"),
 		RedactionKey: []byte("a key of the tests"), ProcessIDKey: []byte("another key"), Isolation: w.Isolation, Log: logTo(t),
+		Bus: bus,
 	})
 	must(t, err)
 	_, err = w.Host.Recover(t.Context())
 	must(t, err)
-	w.Runner = capsule.NewRunner(w.set, capsule.On(w.Host), w.o.Run)
+	run := w.o.Run
+	run.Bus = bus
+	w.Runner = capsule.NewRunner(w.set, capsule.On(w.Host), run)
 }
 
 func (w *World) close(t testing.TB) {
