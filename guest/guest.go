@@ -4,103 +4,75 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
+	"unicode/utf8"
+
+	"github.com/astrid-os/processledger/guest/internal/mem"
 )
 
-// Handler answers one action. What it returns is the answer's data, which must
-// be UTF-8; nil is none. An error aborts, with its text as {"error": "…"}.
+// ErrOutside is returned by the functions of this SDK that need a host where
+// there is none, that is by everything that is not built as a capsule. It is
+// the same value in every package.
+var ErrOutside = mem.ErrOutside
+
+// The actions that an answer may have. The host takes any other for Continue,
+// and Deny and Abort for the same.
+const (
+	Continue = "continue" // the next handler gets the data, or what this one got
+	Final    = "final"    // no other handler runs; the data is the outcome
+	Deny     = "deny"     // no other handler runs; the event is refused
+	Abort    = "abort"
+)
+
+// Answer is what a handler returns to the host.
+type Answer struct {
+	Action string
+	Data   []byte // UTF-8; nil is none
+}
+
+// Interceptor answers one action of the host.
+type Interceptor func(payload []byte) Answer
+
+// Handler answers one action. What it returns is the data of an answer to
+// continue; an error aborts, with its text as {"error": "…"}.
 type Handler func(payload []byte) ([]byte, error)
 
-var handlers = map[string]Handler{}
+var interceptors = map[string]Interceptor{}
 
-// Handle registers the handler of an action; the manifest's [subscribe] names
-// it too. It panics if there is one already.
-func Handle(action string, h Handler) {
-	if handlers[action] != nil {
+// Intercept registers what answers an action; the manifest's [subscribe] names
+// it too. It panics if there is something already.
+func Intercept(action string, f Interceptor) {
+	if interceptors[action] != nil {
 		panic("guest: two handlers for " + action)
 	}
-	handlers[action] = h
+	interceptors[action] = f
 }
 
-// Call is a call of a tool.
-type Call struct {
-	CallID    string          `json:"call_id"`
-	Name      string          `json:"tool_name"`
-	Arguments json.RawMessage `json:"arguments"`
-}
-
-// Decode reads the arguments into v, as json.Unmarshal would. No arguments
-// leave v as it is; one that v has no field for is an error, since a misspelt
-// argument would be silently without effect.
-func (c Call) Decode(v any) error {
-	if len(c.Arguments) == 0 || string(c.Arguments) == "null" {
-		return nil
-	}
-	d := json.NewDecoder(strings.NewReader(string(c.Arguments)))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return fmt.Errorf("arguments: %w", err)
-	}
-	return nil
-}
-
-// Result is what a tool's call comes to, as its caller sees it.
-type Result struct {
-	CallID  string `json:"call_id"`
-	Content any    `json:"content"`
-	IsError bool   `json:"is_error"`
-}
-
-// description is one tool as tool_describe lists it.
-type description struct {
-	Name        string `json:"name"`
-	Description string `json:"description"`
-	InputSchema any    `json:"input_schema"`
-}
-
-var tools []description
-
-// Tool registers a tool: the action tool_execute_NAME, whose data is a
-// [Result] in JSON with what f returned as its content, or with the text of
-// f's error and is_error. schema is the JSON Schema of the arguments; nil
-// stands for any object. The action tool_describe lists all tools.
-func Tool(name, about string, schema any, f func(Call) (any, error)) {
-	if schema == nil {
-		schema = map[string]any{"type": "object"}
-	}
-	Handle("tool_execute_"+name, func(payload []byte) ([]byte, error) {
-		var c Call
-		if err := json.Unmarshal(payload, &c); err != nil {
-			return nil, fmt.Errorf("payload is no tool call: %w", err)
-		}
-		content, err := f(c)
+// Handle is Intercept for what either succeeds or fails.
+func Handle(action string, h Handler) {
+	Intercept(action, func(payload []byte) Answer {
+		data, err := h(payload)
 		if err != nil {
-			content = err.Error()
+			return abort(err)
 		}
-		return json.Marshal(Result{CallID: c.CallID, Content: content, IsError: err != nil})
+		return Answer{Action: Continue, Data: data}
 	})
-	if len(tools) == 0 {
-		Handle("tool_describe", describe)
-	}
-	tools = append(tools, description{Name: name, Description: about, InputSchema: schema})
 }
 
-func describe([]byte) ([]byte, error) {
-	all := slices.Clone(tools)
-	slices.SortFunc(all, func(a, b description) int { return strings.Compare(a.Name, b.Name) })
-	return json.Marshal(map[string]any{"tools": all})
+func abort(err error) Answer {
+	data, _ := json.Marshal(map[string]string{"error": err.Error()})
+	return Answer{Action: Abort, Data: data}
 }
 
-// dispatch runs the handler of an action.
-func dispatch(action string, payload []byte) (returned string, data []byte) {
-	err := errors.New("unknown hook action: " + action)
-	if h := handlers[action]; h != nil {
-		data, err = h(payload)
+// Dispatch answers an action as the host's call of it does. It is for tests of
+// handlers.
+func Dispatch(action string, payload []byte) Answer {
+	f := interceptors[action]
+	if f == nil {
+		return abort(errors.New("unknown hook action: " + action))
 	}
-	if err == nil {
-		return "continue", data
+	a := f(payload)
+	if !utf8.Valid(a.Data) || !utf8.ValidString(a.Action) {
+		return abort(fmt.Errorf("the answer to %s is not UTF-8", action))
 	}
-	data, _ = json.Marshal(map[string]string{"error": err.Error()})
-	return "abort", data
+	return a
 }

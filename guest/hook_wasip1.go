@@ -8,12 +8,12 @@ import "github.com/astrid-os/processledger/guest/internal/mem"
 //go:wasmexport astrid-hook-trigger
 func hook(action, actionLen, payload, payloadLen uint32) uint32 {
 	mem.Arrive()
-	returned, data := dispatch(string(mem.Take(action, actionLen)), mem.Take(payload, payloadLen))
+	a := Dispatch(string(mem.Take(action, actionLen)), mem.Take(payload, payloadLen))
 	k := mem.NewBlock(20)
-	k.Text(0, returned)
-	if data != nil {
+	k.Text(0, a.Action)
+	if a.Data != nil {
 		k.U8(8, 1)
-		k.Bytes(12, data)
+		k.Bytes(12, a.Data)
 	}
 	at := mem.Keep(k)
 	mem.Leave()

@@ -19,6 +19,10 @@
 //   - process.go and process_streams.go: the methods of a handle; streams.go is
 //     what its owner does with standard input and output, cursor.go the tokens of
 //     reads by position.
+//   - persist.go: the persistent tier, whose processes the host keeps for their
+//     creators; terms.go says what they are granted, processid.go who may use
+//     them, byid.go and info.go how. kept.go has their idle and retention
+//     timers, watch.go publishes what becomes of them.
 //   - cancel.go, invocation.go: what a cancel reaches, and the calls that it
 //     interrupts.
 //   - recover.go: what a restarted daemon makes of each handle and directory;

@@ -1,11 +1,14 @@
 package host
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/astrid-os/processledger/host/act"
 	"github.com/astrid-os/processledger/ledger/event"
@@ -66,6 +69,12 @@ func TestRecoveryOfKept(t *testing.T) {
 					t.Errorf("%q, %v", logs.Stdout, err)
 				}
 			},
+		},
+		"lifetime-over-meanwhile": {
+			script: "trap 'echo late; exit 6' TERM; " + stays, after: "code 6", logs: "late\n",
+			change: func(r *Request) { r.MaxLifetimeMS = ptr(uint64(1000)) },
+			away:   func(_ *testing.T, w *world, f act.Found) { w.exitWritten(f.ID) },
+			want:   event.RecoveryFinished{Exited: 1},
 		},
 		"shim-killed": {
 			script: "echo early; " + stays, after: "none", logs: "early\n",
@@ -138,10 +147,11 @@ func TestRecoveryOfKept(t *testing.T) {
 			t.Run(name+"/"+mode, func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t, func(w *world) { w.mode = mode })
-				if c.change == nil {
-					c.change = func(*Request) {}
-				}
-				id, r := w.keep(alice, c.script, c.change)
+				id, r := w.keep(alice, c.script, func(r *Request) {
+					if c.change != nil {
+						c.change(r)
+					}
+				})
 				w.began(r)
 				if c.prepare != nil {
 					c.prepare(t, w, id)
@@ -208,4 +218,35 @@ func (w *world) hasWritten(id string) {
 		i, err := w.host.ProcessStatus(w.t.Context(), alice, id)
 		return err != nil || i.Buffered > 0
 	})
+}
+
+// TestASilentShimIsGivenTime has a shim stand still while the daemon starts: the
+// start goes on without it, its process is counted and not killed, and taken in
+// once the shim answers.
+func TestASilentShimIsGivenTime(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id, r := w.keep(alice, "trap 'exit 4' TERM; "+stays)
+	w.began(r)
+	f := w.only()
+	w.stopShim(f)
+	w.abandon()
+	if found := w.open(); found.Adopted != 0 || found.Lost != 0 || found.Ended != 0 {
+		t.Errorf("%+v", found)
+	}
+	if got := w.after(id); got != "running" {
+		t.Errorf("while the shim is silent: %s", got)
+	}
+	ctx, leave := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer leave()
+	if _, err := w.host.ReadProcessLogs(ctx, alice, id); CodeOf(err) != Cancelled {
+		t.Errorf("read-logs of it: %v", err)
+	}
+	if err := unix.Kill(int(f.Shim.PID), unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	w.until("it is taken in", func() bool { return strings.Contains(w.told(), "process.adopted") })
+	if exit, err := w.host.StopProcess(t.Context(), alice, id, nil); err != nil || exitText(&exit) != "code 4" {
+		t.Errorf("%s, %v", exitText(&exit), err)
+	}
 }

@@ -26,6 +26,11 @@ const (
 	// After it the start goes on, and the process's owner with it.
 	settleBound = 5 * time.Second
 
+	// keptPatience is how long the silent shim of a persistent process is
+	// given before it is killed: longer than a busy machine is busy with a
+	// restart.
+	keptPatience = time.Minute
+
 	// lookPause is the pause between two looks at a directory.
 	lookPause = 5 * time.Millisecond
 

@@ -43,6 +43,11 @@ func (r *recovery) settle(ctx context.Context, o *owner, handle *projector.Handl
 		}
 		switch {
 		case !w.over():
+		case o.kept != nil && f != nil && bound < keptPatience:
+			// Its work may be worth the patience; the start goes on meanwhile.
+			r.h.log.Warn("a persistent process's shim does not answer; it is given time", "handle", o.id, "time", keptPatience)
+			r.h.work.Go(func() { _ = r.settle(r.h.ctx, o, handle, f, keptPatience) })
+			return nil
 		case !killed && f != nil:
 			killed = true
 			r.killFound(o, *f)
@@ -225,8 +230,13 @@ func (o *owner) releaseEnded(handle *projector.Handle) {
 // retain keeps a process of the persistent tier that has ended and is not
 // released: its output can be read, and its retention goes on.
 func (r *recovery) retain(o *owner) {
-	handle, ok := r.h.live.Snapshot().Handle(o.id)
-	if !ok || !handle.Phase.Terminal() {
+	var handle *projector.Handle
+	r.h.live.View(func(s *projector.State) {
+		if h, ok := s.Handle(o.id); ok && h.Phase.Terminal() {
+			handle = h.Clone()
+		}
+	})
+	if handle == nil {
 		o.finish() // its end could not be recorded: the host closes
 		return
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -27,8 +28,9 @@ The payload is JSON: the text itself, @FILE, or @- or - for standard input. The
 call id groups everything that the call causes, so that it can be found and
 cancelled; without one the daemon makes one and the answer names it.
 
-The answer's data goes to standard output as it is; with --json the whole
-answer. Exit code 5 if the capsule denies or aborts, 1 if the call was cancelled
+The answer's data goes to standard output as it is, and without data the results
+that the capsule published during the call: the content of a tool's result,
+others as JSON, one a line; with --json the whole answer. Exit code 5 if the capsule denies or aborts, 1 if the call was cancelled
 or took too long, also if the capsule answered all the same.`,
 		Example: `  astridctl invoke --principal alice --capsule builder --action tool_execute_build --payload '{"arguments":{}}'`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.invoke(cmd.Context(), in, payload, j) },
@@ -44,7 +46,7 @@ or took too long, also if the capsule answered all the same.`,
 }
 
 // answerFields are the fields of control.Answer's JSON.
-var answerFields = []string{"call_id", "instance", "outcome", "action", "data", "took_ns"}
+var answerFields = []string{"call_id", "instance", "outcome", "action", "data", "results", "took_ns"}
 
 func (a *app) invoke(ctx context.Context, in *control.Invocation, payload string, j *jsonFlag) error {
 	for _, f := range []struct{ name, value string }{{"--principal", in.Principal}, {"--capsule", in.Capsule}, {"--action", in.Action}} {
@@ -117,10 +119,15 @@ func (a *app) showAnswer(answer *control.Answer, j *jsonFlag) error {
 		return j.write(a.stdout, answer)
 	}
 	a.note("call %s answered %q after %s", answer.CallID, answer.Action, ui.Duration(time.Duration(answer.TookNano)))
-	if answer.Data == nil {
+	var data string
+	switch {
+	case answer.Data != nil:
+		data = *answer.Data
+	case len(answer.Results) > 0:
+		data = lines(answer.Results)
+	default:
 		return nil
 	}
-	data := *answer.Data
 	if ui.IsTerminal(a.stdout) {
 		data = ui.SafeText(data)
 	}
@@ -129,4 +136,33 @@ func (a *app) showAnswer(answer *control.Answer, j *jsonFlag) error {
 	}
 	_, err := io.WriteString(a.stdout, data)
 	return err
+}
+
+// lines puts what each of several results says on a line of its own: the
+// content of a tool's result, any other as JSON.
+func lines(all []json.RawMessage) string {
+	var b bytes.Buffer
+	for _, one := range all {
+		if content, ok := contentOf(one); ok {
+			b.WriteString(strings.TrimSuffix(content, "\n"))
+		} else if json.Compact(&b, one) != nil {
+			continue
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// contentOf returns the content of a tool's result.
+func contentOf(result json.RawMessage) (content string, ok bool) {
+	var r struct {
+		Type   string `json:"type"`
+		Result struct {
+			Content *string `json:"content"`
+		} `json:"result"`
+	}
+	if json.Unmarshal(result, &r) != nil || r.Type != "tool_execute_result" || r.Result.Content == nil {
+		return "", false
+	}
+	return *r.Result.Content, true
 }

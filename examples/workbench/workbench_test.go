@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/astrid-os/processledger/guest"
+	"github.com/astrid-os/processledger/guest/ipc"
 	"github.com/astrid-os/processledger/host/capsule"
 	"github.com/astrid-os/processledger/host/capsule/capsuletest"
 	"github.com/astrid-os/processledger/ledger/event"
@@ -19,9 +20,8 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(capsuletest.Main(m)) }
 
-// use calls a tool and decodes what it answers; fail tells whether the tool is
-// to fail.
-func use(t *testing.T, w *capsuletest.World, principal, tool, arguments string, into any) guest.Result {
+// use calls a tool and decodes what it answers on the bus.
+func use(t *testing.T, w *capsuletest.World, principal, tool, arguments string, into any) {
 	t.Helper()
 	payload, err := json.Marshal(guest.Call{CallID: "call-" + tool, Name: tool, Arguments: json.RawMessage(arguments)})
 	if err != nil {
@@ -33,18 +33,16 @@ func use(t *testing.T, w *capsuletest.World, principal, tool, arguments string, 
 	if err != nil {
 		t.Fatalf("%s: %v", tool, err)
 	}
-	var raw json.RawMessage
-	result := guest.Result{Content: &raw}
-	if err := json.Unmarshal(a.Data, &result); err != nil {
-		t.Fatalf("%s answered %q: %v", tool, a.Data, err)
+	if a.Action != guest.Continue || len(a.Published) != 1 {
+		t.Fatalf("%s answered %s %q with %d messages", tool, a.Action, a.Data, len(a.Published))
 	}
-	if result.CallID != "call-"+tool || a.Action != "continue" {
-		t.Errorf("%s answered action %q for call %q", tool, a.Action, result.CallID)
+	result, err := ipc.DecodeToolResult(a.Published[0].Payload)
+	if err != nil || result.CallID != "call-"+tool || result.IsError {
+		t.Fatalf("%s answered %s: %v", tool, a.Published[0].Payload, err)
 	}
-	if err := json.Unmarshal(raw, into); err != nil {
-		t.Fatalf("%s answered %s: %v", tool, raw, err)
+	if err := json.Unmarshal([]byte(result.Content), into); err != nil {
+		t.Fatalf("%s answered %s: %v", tool, result.Content, err)
 	}
-	return result
 }
 
 // TestWorkbench is a day at the workbench: check a project that is not there

@@ -9,5 +9,6 @@
 //	}
 //
 // Importing it exports astrid-install and astrid-upgrade; what has no function
-// does nothing. An error traps, so that the host knows that it failed.
+// does nothing. An error traps: the capsule is served all the same, and the
+// host tries again at its next start.
 package lifecycle

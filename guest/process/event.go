@@ -28,25 +28,30 @@ const topicPrefix = "astrid.process.v1."
 // suffix ends in a star. The suffix is that of Watch, or the process's id.
 func EventTopic(event, suffix string) string { return topicPrefix + event + "." + suffix }
 
-// Event is what the host tells of a watched process.
+// SplitTopic returns which event a topic is of, and the suffix that Watch was
+// given, or the process's id. ok is false for another topic.
+func SplitTopic(topic string) (event, suffix string, ok bool) {
+	rest, ok := strings.CutPrefix(topic, topicPrefix)
+	if !ok {
+		return "", "", false
+	}
+	return strings.Cut(rest, ".")
+}
+
+// Event is what the host tells of a watched process. Which event it is stands in
+// the topic.
 type Event struct {
-	Kind   string // EventExited, EventLogReady or EventStdinDrained
-	Suffix string // as it was given to Watch, or the process's id
-	ID     ID
-	Label  string
+	ID    ID
+	Label string
 
 	// Of EventExited only.
 	Reason string // SelfExit, KilledByHost, ReapedTTL or ReapedShutdown
 	Exit   *Exit  // nil if it is unknown
 }
 
-// ParseEvent reads a message of package ipc on the topic of an event.
-func ParseEvent(topic string, payload []byte) (Event, error) {
-	rest, ok := strings.CutPrefix(topic, topicPrefix)
-	kind, suffix, found := strings.Cut(rest, ".")
-	if !ok || !found {
-		return Event{}, fmt.Errorf("process: %s is no topic of a process's event", topic)
-	}
+// ParseEvent reads the payload of an event: that of a message of package ipc, or
+// of a handler which the manifest binds to the topic.
+func ParseEvent(payload []byte) (Event, error) {
 	var p struct {
 		ID    ID     `json:"id"`
 		Label string `json:"label"`
@@ -57,9 +62,9 @@ func ParseEvent(topic string, payload []byte) (Event, error) {
 		} `json:"exit"`
 	}
 	if err := json.Unmarshal(payload, &p); err != nil {
-		return Event{}, fmt.Errorf("process: event on %s: %w", topic, err)
+		return Event{}, fmt.Errorf("process: not the payload of an event: %w", err)
 	}
-	e := Event{Kind: kind, Suffix: suffix, ID: p.ID, Label: p.Label, Reason: p.Cause}
+	e := Event{ID: p.ID, Label: p.Label, Reason: p.Cause}
 	if p.Exit != nil {
 		e.Exit = &Exit{Code: p.Exit.Code, Signal: p.Exit.Signal}
 	}

@@ -59,7 +59,8 @@ func (id ID) ReadSince(s Stream, from Cursor, max uint32) (Chunk, error) {
 }
 
 // Tail follows one stream of a persistent process from a cursor on, until it
-// ends. It is an io.Reader; for lines put a bufio.Scanner on it.
+// ends. It is an io.Reader; for lines put a bufio.Scanner on it. While somebody
+// follows it, a process is not idle.
 type Tail struct {
 	stream  Stream
 	cursor  Cursor

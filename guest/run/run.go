@@ -8,7 +8,8 @@ var work func() error
 // Main registers what the capsule does, to be called from an init function. It
 // should call sys.SignalReady once it has begun. When the host ends the
 // capsule, what it waits for returns with an error that is context.Canceled;
-// then f should return nil. Another error traps, so that the host knows.
+// then f should return nil. Another error traps, and the host begins it again
+// after a while.
 func Main(f func() error) {
 	if work != nil {
 		panic("run: two functions were given to Main")

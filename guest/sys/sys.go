@@ -22,16 +22,16 @@ func Config(key string) (value string, found bool, err error) {
 	return value, found, nil
 }
 
-// Caller is on whose behalf the capsule runs now. Without a caller, as in
+// CallerInfo is on whose behalf the capsule runs now. Without a caller, as in
 // run(), all of it is empty.
-type Caller struct {
+type CallerInfo struct {
 	Principal string // empty: none
 	SourceID  string // who called: a capsule's id, or the host's
 	Timestamp string // of the call, as the host wrote it: RFC 3339
 }
 
 // Time returns the timestamp, the zero time if there is none.
-func (c Caller) Time() time.Time {
+func (c CallerInfo) Time() time.Time {
 	t, err := time.Parse(time.RFC3339Nano, c.Timestamp)
 	if err != nil {
 		return time.Time{}
@@ -39,18 +39,18 @@ func (c Caller) Time() time.Time {
 	return t
 }
 
-// GetCaller returns on whose behalf the capsule runs now.
-func GetCaller() (Caller, error) {
+// Caller returns on whose behalf the capsule runs now.
+func Caller() (CallerInfo, error) {
 	v, err := call(32, rawGetCaller)
 	if err != nil {
-		return Caller{}, err
+		return CallerInfo{}, err
 	}
 	return liftCaller(v), nil
 }
 
-func liftCaller(v mem.View) Caller {
+func liftCaller(v mem.View) CallerInfo {
 	principal, _ := v.MaybeText(4)
-	return Caller{Principal: principal, SourceID: v.Text(16), Timestamp: v.Text(24)}
+	return CallerInfo{Principal: principal, SourceID: v.Text(16), Timestamp: v.Text(24)}
 }
 
 // SignalReady tells the host that a capsule with run() has begun its work. It

@@ -65,7 +65,7 @@ func TestLayout(t *testing.T) {
 	if c.Principal != "alice" || c.SourceID != "source" || c.Time() != time.Date(2026, 11, 24, 10, 0, 0, 5e8, time.UTC) {
 		t.Errorf("caller %+v", c)
 	}
-	if c := liftCaller(mem.NewBlock(32).View()); c != (Caller{}) || !c.Time().IsZero() {
+	if c := liftCaller(mem.NewBlock(32).View()); c != (CallerInfo{}) || !c.Time().IsZero() {
 		t.Errorf("no caller is %+v", c)
 	}
 	elements := mem.NewBlock(16)
@@ -86,7 +86,7 @@ func TestLayout(t *testing.T) {
 
 func TestOutside(t *testing.T) {
 	_, random := Random(4)
-	_, caller := GetCaller()
+	_, caller := Caller()
 	_, allowed := Allowed("id", "net")
 	for _, err := range []error{random, caller, allowed, Sleep(time.Hour)} {
 		if !errors.Is(err, ErrOutside) {

@@ -414,6 +414,7 @@ func TestAProgramCannotHarmItsShim(t *testing.T) {
 }
 
 func TestAProgramCannotCommandItsShim(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, h *house) {
 		s := h.role("connect")
 		s.Env = append(s.Env, "SOCK="+h.hands.path(s.ID))

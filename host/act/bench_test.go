@@ -132,3 +132,28 @@ func pss(b *testing.B, pid uint32) int {
 	}
 	return 0
 }
+
+// BenchmarkReadSince reads a full ring by position, in chunks of a size; 4 MiB
+// is the contract's largest.
+func BenchmarkReadSince(b *testing.B) {
+	for _, chunk := range []int{4 << 10, 64 << 10, 4 << 20} {
+		b.Run(fmt.Sprintf("%dKiB", chunk>>10), func(b *testing.B) {
+			h := newHouse(b, IsolationNone)
+			s := h.sh("head -c 8388608 /dev/zero; sleep 1000")
+			s.RingBytes = 8 << 20
+			c := h.start(s)
+			h.started(c)
+			h.until("the ring is full", func() bool { return c.Written()[0] == 8<<20 })
+			b.SetBytes(int64(chunk))
+			pos := uint64(0)
+			for b.Loop() {
+				data, from, _, err := c.ReadSince(Stdout, pos, chunk)
+				if err != nil || len(data) != chunk {
+					b.Fatalf("%d bytes, %v", len(data), err)
+				}
+				pos = (from + uint64(chunk)) % (8 << 20)
+			}
+			h.kill(c)
+		})
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -128,19 +129,17 @@ func (h *house) reopen() {
 	h.open()
 }
 
-var probed *ProbeResult
+// probed is what this machine allows.
+var probed = sync.OnceValues(func() (ProbeResult, error) { return Probe(shimBinary) })
 
 func needNamespaces(t testing.TB) {
 	t.Helper()
-	if probed == nil {
-		r, err := Probe(shimBinary)
-		if err != nil {
-			t.Fatal(err)
-		}
-		probed = &r
+	r, err := probed()
+	if err != nil {
+		t.Fatal(err)
 	}
-	if probed.Isolation != IsolationPIDNS {
-		t.Skipf("no namespaces here: %s", probed.Reason)
+	if r.Isolation != IsolationPIDNS {
+		t.Skipf("no namespaces here: %s", r.Reason)
 	}
 }
 

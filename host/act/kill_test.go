@@ -46,6 +46,7 @@ func TestKillEndsWhatScanFound(t *testing.T) {
 // A KILL ends the tree of a shim that is stopped, as a program of the same user
 // can do to it without a namespace.
 func TestAKillEndsTheTreeOfAStoppedShim(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, h *house) {
 		script := "exec sleep 1000"
 		if h.mode == IsolationNone {
@@ -71,6 +72,7 @@ func TestAKillEndsTheTreeOfAStoppedShim(t *testing.T) {
 
 // One that is stopped again and again is killed.
 func TestAKillEndsTheTreeOfAShimThatStaysStopped(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, h *house) {
 		c := h.start(h.sh("exec sleep 1000"))
 		pid := int(h.started(c).Shim.PID)
@@ -133,6 +135,7 @@ func TestKillTakesNoLesserSignal(t *testing.T) {
 // A shim that does not answer is killed itself: here one that waits for go, and
 // listens to its own daemon only.
 func TestKillEndsAShimThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, IsolationNone)
 	c := h.prepare(h.spec("true"))
 	if err := h.hands.Kill(h.commit(c.ID(), &event.OrphanEnded{}), h.look(c.ID())); err != nil {

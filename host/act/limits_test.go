@@ -160,6 +160,7 @@ func TestAsAnOrdinaryUser(t *testing.T) {
 	if os.Getenv("ACT_TEST_SHIMS") != "" {
 		t.Skip("this is the run inside")
 	}
+	t.Parallel() // most of it is waiting
 	dir, err := os.MkdirTemp("", "act-user-")
 	if err != nil {
 		t.Fatal(err)
@@ -179,7 +180,7 @@ func TestAsAnOrdinaryUser(t *testing.T) {
 	// Those whose outcome may depend on the user; the others would only take
 	// their time again.
 	cmd := exec.Command(copied, "-test.v", "-test.skip", "StaysStopped", "-test.run", "ExitCodes|Witness|Identity|Grandchildren|Signals|GetsWhat|Harm|Command|Stopped|"+
-		"Outlives|Adopt|KilledShim|SecondWitness|OrphanOrder|SIGKILL|EOFBefore|Probe|Launcher|ScanFound|Stdin|Leaks|InjectedFiles")
+		"Outlives|Adopt|Usage|KilledShim|SecondWitness|OrphanOrder|SIGKILL|EOFBefore|Probe|Launcher|ScanFound|Stdin|Leaks|InjectedFiles")
 	cmd.Dir = tmp
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + tmp, "HOME=" + tmp, "ACT_TEST_SHIMS=" + filepath.Dir(shimBinary)}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
@@ -192,7 +193,7 @@ func TestAsAnOrdinaryUser(t *testing.T) {
 			t.Log(line)
 		}
 	}
-	if probed != nil && probed.Isolation == IsolationPIDNS && !strings.Contains(string(out), "userns+pidns") {
+	if here, err := probed(); err == nil && here.Isolation == IsolationPIDNS && !strings.Contains(string(out), "userns+pidns") {
 		t.Log("user namespaces are not allowed to ordinary users here")
 	}
 }

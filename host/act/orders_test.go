@@ -26,6 +26,7 @@ func TestTheOrphanOrderFiresAlone(t *testing.T) {
 }
 
 func TestAdoptionStopsTheOrphanClock(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, IsolationNone)
 	s := h.spec("sleep", "1000")
 	s.Orders = event.Orders{OrphanNano: seconds(0.5)}
@@ -46,6 +47,7 @@ func TestAdoptionStopsTheOrphanClock(t *testing.T) {
 }
 
 func TestTheLifetimeOrderFiresAlone(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, h *house) {
 		for _, c := range []struct{ script, want string }{
 			{"trap 'echo bye; exit 3' TERM; while :; do sleep 0.01; done", "code 3"},
@@ -113,6 +115,7 @@ func TestTheShimGoesOnWithALifetimeThatTheDaemonBegan(t *testing.T) {
 }
 
 func TestTheShimActsWhenAConnectedDaemonDoesNot(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, IsolationNone)
 	s := h.spec("sleep", "1000")
 	s.Orders = event.Orders{LifetimeNano: seconds(0.1), GraceNano: seconds(1)}

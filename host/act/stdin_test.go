@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/astrid-os/processledger/host/shim"
 	"github.com/astrid-os/processledger/ledger"
 	"github.com/astrid-os/processledger/ledger/event"
 )
@@ -353,4 +354,34 @@ func TestAPreludeThatNobodyReadsBreaksTheInput(t *testing.T) {
 		h.closeStdin(c)
 		h.kill(c)
 	})
+}
+
+// A shim of an older build says that it knows no such request.
+func TestAnOlderShimIsToldOf(t *testing.T) {
+	h := newHouse(t, IsolationNone)
+	conn, remote, err := shim.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer, err := shim.NewConn(remote)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	c := &Child{h: h.hands, id: newID(), conn: conn, dirfd: -1, notices: newNotices(), in: newStdin(true), keepsStdin: true}
+	go c.follow()
+	go func() {
+		if m, _, err := peer.Recv(); err == nil {
+			peer.Send(&shim.Message{Type: shim.TypeUndefined, Seq: m.Seq})
+		}
+	}()
+	err = c.CloseStdin(h.commit(c.id, &event.StdinClosed{Reason: "guest"}))
+	if !errors.Is(err, errOldShim) || c.StdinOpen() {
+		t.Errorf("close: %v, open %v", err, c.StdinOpen())
+	}
+	c.mu.Lock()
+	c.released = true // so that its end is not looked into
+	c.mu.Unlock()
+	conn.Close()
+	<-c.Notices()
 }

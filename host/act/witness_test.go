@@ -47,6 +47,7 @@ func TestAKilledShimTakesItsTreeAlong(t *testing.T) {
 }
 
 func TestAnExitWithoutItsShimHasASecondWitness(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, h *house) {
 		c := h.start(h.spec("sleep", "1000"))
 		st := h.started(c)

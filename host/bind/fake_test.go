@@ -41,6 +41,8 @@ type fake struct {
 	panics bool
 
 	over, output flag
+
+	now time.Time // of the bus of the benchmarks
 }
 
 // flag is a source that is ready while it is set.

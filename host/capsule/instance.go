@@ -77,13 +77,8 @@ func (in *instance) end() {
 // numbers and the two output streams, and no files, arguments, variables or
 // sockets.
 func (in *instance) start(ctx context.Context, r wazero.Runtime, c *Capsule) error {
-	m, err := r.InstantiateModule(ctx, c.module, wazero.NewModuleConfig().
-		WithName("").
+	m, err := r.InstantiateModule(ctx, c.module, in.config().
 		WithStartFunctions("_initialize").
-		WithSysWalltime().
-		WithSysNanotime().
-		WithNanosleep(in.sleep).
-		WithRandSource(rand.Reader).
 		WithStdout(in.stdout).
 		WithStderr(in.stderr))
 	if err != nil {
@@ -93,6 +88,17 @@ func (in *instance) start(ctx context.Context, r wazero.Runtime, c *Capsule) err
 	in.hook, in.post = m.ExportedFunction(hookExport), m.ExportedFunction(postExport)
 	in.guest, err = in.bound.Guest(m)
 	return err
+}
+
+// config is what all guests have: clocks and random numbers.
+func (in *instance) config() wazero.ModuleConfig {
+	return wazero.NewModuleConfig().
+		WithName("").
+		WithStartFunctions().
+		WithSysWalltime().
+		WithSysNanotime().
+		WithNanosleep(in.sleep).
+		WithRandSource(rand.Reader)
 }
 
 // sleep is the guest's sleep. A hard cancel ends it: nothing else could, while

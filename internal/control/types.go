@@ -212,10 +212,15 @@ type Answer struct {
 
 	// Outcome is "ok"; or "cancelled" or "deadline" if the guest was asked to
 	// end early and answered all the same.
-	Outcome  string  `json:"outcome"`
-	Action   string  `json:"action"`         // what the guest returned: "continue", "final", "deny", "abort", …
-	Data     *string `json:"data,omitempty"` // the guest's data, nil if it gave none
-	TookNano int64   `json:"took_ns"`        // from the request to the guest's answer, ns
+	Outcome string  `json:"outcome"`
+	Action  string  `json:"action"`         // what the guest returned: "continue", "final", "deny", "abort", …
+	Data    *string `json:"data,omitempty"` // the guest's data, nil if it gave none
+
+	// Results are what the guest published during the call as results of the
+	// action: for a tool {"type": "tool_execute_result", …}.
+	Results []json.RawMessage `json:"results,omitempty"`
+
+	TookNano int64 `json:"took_ns"` // from the request to the guest's answer, ns
 }
 
 // CancelRequest is the body of /v1/cancel.

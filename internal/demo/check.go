@@ -12,29 +12,26 @@ import (
 
 // checkAnswer is what the capsule's tool check answers, as far as it is shown.
 type checkAnswer struct {
-	Content struct {
-		Workspace string `json:"workspace"`
-		Git       struct {
-			Present bool     `json:"present"`
-			Note    string   `json:"note"`
-			Version string   `json:"version"`
-			Commits []string `json:"commits"`
-		} `json:"git"`
-		Steps []struct {
-			Command string `json:"command"`
-			OK      bool   `json:"ok"`
-			Exit    string `json:"exit"`
-			Output  string `json:"output"`
-			Errors  string `json:"errors"`
-			TookMS  int64  `json:"took_ms"`
-		} `json:"steps"`
-		OK      bool `json:"ok"`
-		Watcher struct {
-			Running bool   `json:"running"`
-			PID     uint32 `json:"pid"`
-		} `json:"watcher"`
-	} `json:"content"`
-	IsError bool `json:"is_error"`
+	Workspace string `json:"workspace"`
+	Git       struct {
+		Present bool     `json:"present"`
+		Note    string   `json:"note"`
+		Version string   `json:"version"`
+		Commits []string `json:"commits"`
+	} `json:"git"`
+	Steps []struct {
+		Command string `json:"command"`
+		OK      bool   `json:"ok"`
+		Exit    string `json:"exit"`
+		Output  string `json:"output"`
+		Errors  string `json:"errors"`
+		TookMS  int64  `json:"took_ms"`
+	} `json:"steps"`
+	OK      bool `json:"ok"`
+	Watcher struct {
+		Running bool   `json:"running"`
+		PID     uint32 `json:"pid"`
+	} `json:"watcher"`
 }
 
 // read takes it from what invoke --json printed.
@@ -44,39 +41,43 @@ func (c *checkAnswer) read(b []byte) error {
 		return fmt.Errorf("no answer in %q", b)
 	}
 	var answer struct {
-		Data string `json:"data"`
+		Results []struct {
+			Result struct {
+				Content string `json:"content"`
+				IsError bool   `json:"is_error"`
+			} `json:"result"`
+		} `json:"results"`
 	}
 	if err := json.Unmarshal(b[i:], &answer); err != nil {
 		return err
 	}
-	var failed struct {
-		Content string `json:"content"`
-		IsError bool   `json:"is_error"`
+	if len(answer.Results) != 1 {
+		return fmt.Errorf("the tool has published %d results, not one: %s", len(answer.Results), b[i:])
 	}
-	if json.Unmarshal([]byte(answer.Data), &failed) == nil && failed.IsError {
-		return errors.New(failed.Content)
+	result := answer.Results[0].Result
+	if result.IsError {
+		return errors.New(result.Content)
 	}
-	if err := json.Unmarshal([]byte(answer.Data), c); err != nil {
+	if err := json.Unmarshal([]byte(result.Content), c); err != nil {
 		return err
 	}
-	if !c.Content.OK || !c.Content.Watcher.Running {
-		return fmt.Errorf("the check did not go well: %s", answer.Data)
+	if !c.OK || !c.Watcher.Running {
+		return fmt.Errorf("the check did not go well: %s", result.Content)
 	}
 	return nil
 }
 
 // show tells the answer for people.
 func (c *checkAnswer) show(say *narrator) {
-	r := &c.Content
 	var b strings.Builder
-	if r.Git.Present {
-		fmt.Fprintf(&b, "%s: %s\n", r.Git.Version, strings.Join(r.Git.Commits, "; "))
+	if c.Git.Present {
+		fmt.Fprintf(&b, "%s: %s\n", c.Git.Version, strings.Join(c.Git.Commits, "; "))
 	} else {
 		fmt.Fprintf(&b, "git is not installed here, and the capsule goes on without it\n")
 	}
-	for _, s := range r.Steps {
+	for _, s := range c.Steps {
 		fmt.Fprintf(&b, "%s: %s after %s %s\n", s.Command, s.Exit, ui.Duration(time.Duration(s.TookMS)*time.Millisecond), strings.Join(strings.Fields(s.Output), " "))
 	}
-	fmt.Fprintf(&b, "the watcher runs as pid %d in %s\n", r.Watcher.PID, r.Workspace)
+	fmt.Fprintf(&b, "the watcher runs as pid %d in %s\n", c.Watcher.PID, c.Workspace)
 	say.output([]byte(ui.SafeText(b.String())))
 }

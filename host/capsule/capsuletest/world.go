@@ -95,6 +95,9 @@ type World struct {
 	Host   *host.Host
 	Live   *projector.Live
 
+	// Bus is what the host and the capsules publish on.
+	Bus *ipc.Bus
+
 	// Data is the data directory; workspaces/ is in it.
 	Data string
 
@@ -136,7 +139,7 @@ func Open(t testing.TB, o Options) *World {
 	if o.Run.Log == nil {
 		o.Run.Log = logTo(t)
 	}
-	w := &World{Data: t.TempDir(), o: o, gate: policy.NewGate()}
+	w := &World{Data: t.TempDir(), o: o, gate: policy.NewGate(), Bus: ipc.New(ipc.Options{})}
 	var err error
 	w.shim, err = shim()
 	must(t, err)
@@ -166,6 +169,7 @@ func (w *World) Restart(t testing.TB) {
 	w.Host.Close()
 	must(t, w.Live.Close())
 	gone := w.Runner
+	w.Bus = ipc.New(ipc.Options{})
 	w.open(t)
 	// What is left of the old instances can reach nothing any more.
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -187,17 +191,15 @@ func (w *World) open(t testing.TB) {
 	must(t, err)
 	rules, err := policy.New(w.o.Config, w.gate)
 	must(t, err)
-	bus := ipc.New(ipc.Options{})
 	w.Host, err = host.New(host.Options{
 		Live: w.Live, Hands: w.hands, Policy: rules, Workspaces: filepath.Join(w.Data, "workspaces"),
-		RedactionKey: []byte("a key of the tests"), ProcessIDKey: []byte("another key"), Isolation: w.Isolation, Log: logTo(t),
-		Bus: bus,
+		RedactionKey: []byte("a key of the tests"), ProcessIDKey: []byte("another key"), Bus: w.Bus, Isolation: w.Isolation, Log: logTo(t),
 	})
 	must(t, err)
 	_, err = w.Host.Recover(t.Context())
 	must(t, err)
 	run := w.o.Run
-	run.Bus = bus
+	run.Bus = w.Bus
 	w.Runner = capsule.NewRunner(w.set, capsule.On(w.Host), run)
 }
 
@@ -255,3 +257,24 @@ func (w testWriter) Write(b []byte) (int, error) {
 }
 
 var _ io.Writer = testWriter{}
+
+// RunProgram runs a WASI program as the daemon does for an operator.
+func (w *World) RunProgram(t testing.TB, ctx context.Context, name string, module []byte, g capsule.Grant, cmd capsule.Command) (uint32, error) {
+	t.Helper()
+	c, err := w.set.Program(ctx, name, module, g)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close(context.WithoutCancel(ctx))
+	must(t, w.gate.Set(c.Name, c.HostProcess))
+	defer w.gate.Remove(c.Name)
+	return w.Runner.RunCommand(ctx, c, cmd)
+}
+
+// Serve takes all capsules into service, as the daemon does, as if each had
+// that to be done first.
+func (w *World) Serve(d capsule.Due) {
+	for _, c := range w.set.Capsules() {
+		w.Runner.Start(c, d)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/BurntSushi/toml"
@@ -48,6 +49,7 @@ func (c *check) config(f *file, data, executable string) *Config {
 	}
 	c.duration(key("invocation_deadline"), f.InvocationDeadline, &out.Deadline, time.Second, maxDeadline)
 	c.duration(key("shutdown_timeout"), f.ShutdownTimeout, &out.Shutdown, time.Second, maxShutdown)
+	c.guests(f, out)
 	c.log(f, out)
 	c.ledger(f, out)
 	c.quotas(f, out)
@@ -122,6 +124,31 @@ func (c *check) number(k toml.Key, value *int64, least, most int64) (int64, bool
 	}
 	return *value, true
 }
+
+// guests reads how capsules are run and what they may know.
+func (c *check) guests(f *file, out *Config) {
+	if f.SystemPrincipal != nil {
+		if out.SystemPrincipal = *f.SystemPrincipal; !names.MatchString(out.SystemPrincipal) {
+			c.fault(key("system_principal"), "%q is no id of a principal; use 1 to 64 of A-Z, a-z, 0-9, _ and -", out.SystemPrincipal)
+		}
+	}
+	if n, ok := c.number(key("instance_memory_bytes"), f.InstanceMemory, leastInstanceMemory, mostInstanceMemory); ok {
+		out.InstanceMemory = uint64(n)
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.Capsule)) {
+		values := f.Capsule[name].Config
+		for _, k := range slices.Sorted(maps.Keys(values)) {
+			if strings.HasPrefix(k, reservedKeys) {
+				c.fault(key("capsule", name, "config", k), "keys that begin with %s are kept for the system; choose another", reservedKeys)
+			}
+		}
+		out.CapsuleConfig[name] = values
+	}
+}
+
+// reservedKeys is what no key of a capsule's configuration begins with: its
+// guests could not read it.
+const reservedKeys = "ASTRID_"
 
 func (c *check) log(f *file, out *Config) {
 	if f.Log.Level != nil {

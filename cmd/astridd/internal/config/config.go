@@ -39,6 +39,16 @@ type Config struct {
 	// Shutdown is how long an orderly shutdown waits for what it ends.
 	Shutdown time.Duration
 
+	// SystemPrincipal is who capsules run for when nobody has asked.
+	SystemPrincipal string
+
+	// InstanceMemory is how many bytes the memories of all instances have
+	// together before idle ones are ended.
+	InstanceMemory uint64
+
+	// CapsuleConfig is what capsules may read, by capsule and key.
+	CapsuleConfig map[string]map[string]any
+
 	Log    Log
 	Ledger Ledger
 	Quotas Quotas // of principals that have none of their own
@@ -83,10 +93,15 @@ const (
 	maxTimeout    = 24 * time.Hour
 	maxPerCapsule = 4096
 
-	// An invocation may wait for a synchronous spawn that takes all its time,
-	// and has as much again for the rest.
-	defaultDeadline = 2 * policy.DefaultMaxTimeout
+	defaultDeadline = policy.DefaultInvocation
 	maxDeadline     = 24 * time.Hour
+
+	// Eight instances of the largest size.
+	defaultInstanceMemory = 1 << 30
+	leastInstanceMemory   = 1 << 20
+	mostInstanceMemory    = 1 << 40
+
+	defaultSystem = "system"
 
 	defaultShutdown = 20 * time.Second
 	maxShutdown     = 10 * time.Minute
@@ -105,6 +120,10 @@ func Defaults(data, executable string) *Config {
 		PerCapsule: policy.DefaultPerCapsule,
 		Shim:       filepath.Join(filepath.Dir(executable), "astrid-shim"),
 		Principals: map[string]Quotas{},
+
+		SystemPrincipal: defaultSystem,
+		InstanceMemory:  defaultInstanceMemory,
+		CapsuleConfig:   map[string]map[string]any{},
 	}
 	c.place(data)
 	return c

@@ -81,6 +81,8 @@ invocation_deadline = "90s"
 max_background_processes = 3
 [principal.alice]
 max_sync_processes = 1
+[capsule.kit.config]
+depth = 3
 `, "", "/usr/bin/astridd")
 	if err != nil {
 		t.Fatal(err)
@@ -100,6 +102,9 @@ max_sync_processes = 1
 	check("alice", c.Of("alice"), Quotas{3, 1, 300 * time.Second})
 	check("somebody", c.Of("bob"), Quotas{3, 4, 300 * time.Second})
 	check("a capsule", c.PerCapsule, uint32(8))
+	check("who asks when nobody does", c.SystemPrincipal, "system")
+	check("memory", c.InstanceMemory, uint64(1<<30))
+	check("what kit may read", c.CapsuleConfig["kit"]["depth"], any(int64(3)))
 
 	c, err = Parse("/etc/astrid/astridd.toml", `data_dir = "/a"`, "/b", "/usr/bin/astridd")
 	if err != nil {

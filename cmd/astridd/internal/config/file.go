@@ -26,6 +26,13 @@ type file struct {
 	InvocationDeadline *string `toml:"invocation_deadline"`
 	ShutdownTimeout    *string `toml:"shutdown_timeout"`
 
+	SystemPrincipal *string `toml:"system_principal"`
+	InstanceMemory  *int64  `toml:"instance_memory_bytes"`
+
+	Capsule map[string]struct {
+		Config map[string]any `toml:"config"`
+	} `toml:"capsule"`
+
 	Log struct {
 		Level  *string `toml:"level"`
 		Format *string `toml:"format"`

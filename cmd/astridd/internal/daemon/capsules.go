@@ -51,28 +51,48 @@ func (d *Daemon) compile(ctx context.Context) (*capsule.Set, error) {
 	})
 }
 
-// takeCapsules records what was loaded and opens the gate for it. A crash
-// between the two leaves capsules that the ledger calls loaded and that nobody
-// serves; daemon.started of the next run makes that good.
-func (d *Daemon) takeCapsules(ctx context.Context, set *capsule.Set, gate *policy.Gate) error {
-	list, admitted := d.judge(set)
+// takeCapsules records what was loaded, opens the gate for it and takes it into
+// service. A crash before the last leaves capsules that the ledger calls loaded
+// and that nobody serves; daemon.started of the next run makes that good. A
+// setup that was due then is due again.
+func (d *Daemon) takeCapsules(ctx context.Context, e *engine) error {
+	list, admitted := d.judge(e.set)
+	var due []capsule.Due
 	_, err := d.live.Load().Decide(ctx, func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
+		due = dueOf(tip, admitted)
 		return capsuleEvents(tip, admitted), nil
 	})
 	if err != nil {
 		return fmt.Errorf("record the capsules: %w", err)
 	}
 	for _, c := range admitted {
-		if err := gate.Set(c.Name, c.HostProcess); err != nil {
+		if err := e.policy.Gate().Set(c.Name, c.HostProcess); err != nil {
 			return err // judge has tried the same entries
 		}
-		gate.SetPersistent(c.Name, c.AllowPersistent)
+		e.policy.Gate().SetPersistent(c.Name, c.AllowPersistent)
 		d.log.Info("capsule is loaded", "capsule", c.Name, "version", c.Version, "host_process", c.HostProcess)
 	}
 	d.mu.Lock()
 	d.capsules = list
 	d.mu.Unlock()
+	for i, c := range admitted {
+		e.runner.Start(c, due[i])
+	}
 	return nil
+}
+
+// dueOf tells for each capsule what its setup lacks, as far as the ledger knows.
+func dueOf(s *projector.State, served []*capsule.Capsule) []capsule.Due {
+	due := make([]capsule.Due, len(served))
+	for i, c := range served {
+		switch known, ok := s.Installed(c.Name); {
+		case !ok:
+			due[i] = capsule.DueInstall
+		case !slices.Equal(known.ModuleSHA256, c.ModuleSHA256):
+			due[i] = capsule.DueUpgrade
+		}
+	}
+	return due
 }
 
 // judge decides which of the compiled capsules are served, and lists all.

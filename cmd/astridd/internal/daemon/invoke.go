@@ -39,6 +39,9 @@ func (d *Daemon) Invoke(ctx context.Context, by event.Actor, in *control.Invocat
 		text := string(a.Data)
 		out.Data = &text
 	}
+	for _, m := range a.Published {
+		out.Results = append(out.Results, m.Payload)
+	}
 	return out, nil
 }
 
@@ -51,6 +54,7 @@ var refusals = []struct {
 	{capsule.ErrUnknownAction, control.CodeNotFound},
 	{capsule.ErrBadPrincipal, control.CodeUsage},
 	{capsule.ErrPayloadTooBig, control.CodeUsage},
+	{capsule.ErrBackground, control.CodeUsage},
 	{capsule.ErrBusy, control.CodeQuota},
 	{capsule.ErrClosed, control.CodeUnavailable},
 	{capsule.ErrCancelled, control.CodeCancelled},

@@ -47,7 +47,14 @@ func (d *Daemon) start(ctx context.Context) error {
 	if err := d.recover(ctx, e.host); err != nil {
 		return err
 	}
-	return d.serveCapsules(ctx, e, <-compiled)
+	select {
+	case l := <-compiled:
+		return d.serveCapsules(ctx, e, l)
+	case <-ctx.Done():
+		// Nothing breaks off a compilation. It uses nothing of what the
+		// stopping daemon gives back, and ends with the process.
+		return ctx.Err()
+	}
 }
 
 // serveCapsules records the capsules and takes invocations from then on.
@@ -56,8 +63,11 @@ func (d *Daemon) serveCapsules(ctx context.Context, e *engine, l loaded) error {
 		return l.err
 	}
 	e.set = l.set
-	e.runner = capsule.NewRunner(l.set, capsule.On(e.host), capsule.RunOptions{Deadline: d.cfg.Deadline, Log: d.log})
-	return d.takeCapsules(ctx, l.set, e.policy.Gate())
+	e.runner = capsule.NewRunner(l.set, capsule.On(e.host), capsule.RunOptions{
+		Deadline: d.cfg.Deadline, Log: d.log, Bus: e.bus, SystemPrincipal: d.cfg.SystemPrincipal,
+		InstanceMemory: d.cfg.InstanceMemory, Config: d.cfg.CapsuleConfig,
+	})
+	return d.takeCapsules(ctx, e)
 }
 
 // openLedger opens the ledger and replays its newest segment.
