@@ -388,6 +388,18 @@ func TestStop(t *testing.T) {
 			t.Errorf("%s after %v, %v", exitText(&exit), took, err)
 		}
 	})
+	t.Run("heeded by a stopped one", func(t *testing.T) {
+		w := newWorld(t)
+		id, r := w.keep(alice, "trap 'exit 3' TERM; "+stays)
+		w.began(r)
+		if err := w.host.SignalProcess(t.Context(), alice, id, SigStop); err != nil {
+			t.Fatal(err)
+		}
+		exit, took, err := quiet(t.Context(), w, id, 20*time.Second)
+		if err != nil || exitText(&exit) != "code 3" || took > 10*time.Second {
+			t.Errorf("%s after %v, %v: it did not get its grace", exitText(&exit), took, err)
+		}
+	})
 	t.Run("ignored by the tree", func(t *testing.T) {
 		w := newWorld(t)
 		id, r := w.keep(alice, "trap '' TERM; (setsid sh -c 'trap \"\" TERM; while :; do sleep 0.05; done') & "+stays)
