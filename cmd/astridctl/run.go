@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,8 +30,9 @@ func newRun(a *app) *cobra.Command {
 		Use: "run --principal P MODULE [ARG…]", Short: "Run a WASI program in the daemon",
 		Long: `Run a WASI program (preview 1, a module with _start) in the daemon's sandbox and
 pass its streams and its exit code on. It gets its arguments, its standard
-streams, clocks and random numbers, and nothing else: no files, no network, no
-programs of this machine.
+streams, clocks and random numbers, and no files and no network. Of this machine's
+programs it may run those that --allow names, under the same quotas and with the
+same record as a capsule.
 
 The exit code is the program's; 125 if it could not be told or the daemon failed,
 126 if MODULE is no such program, 127 if there is no such file, 134 if it trapped,
@@ -48,6 +50,9 @@ The exit code is the program's; 125 if it could not be told or the daemon failed
 	f := cmd.Flags()
 	f.SetInterspersed(false)
 	f.StringVar(&r.Principal, "principal", "", "on behalf of `NAME`")
+	f.StringVar(&r.Name, "name", "", "`NAME` of the program for the record, instead of its file's")
+	f.StringArrayVar(&r.HostProcess, "allow", nil, "it may run the `COMMAND` of this machine; may be repeated")
+	f.BoolVar(&r.AllowPersistent, "allow-persistent", false, "it may start processes that outlive it")
 	f.StringVar(&r.CallID, "call-id", "", "`ID` of the call, by which it can be cancelled")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return runFailed(exitRunFailed, err) })
 	return cmd
@@ -69,7 +74,7 @@ func (a *app) run(ctx context.Context, path string, r *control.RunRequest) error
 	case len(module) > control.MaxRunModule:
 		return runFailed(exitNoCommand, fmt.Errorf("%s has %s; at most %s can be run", path, ui.Bytes(uint64(len(module))), ui.Bytes(control.MaxRunModule)))
 	}
-	r.Name = filepath.Base(path)
+	r.Name = cmp.Or(r.Name, filepath.Base(path))
 	c, err := a.client()
 	if err != nil {
 		return runFailed(exitRunFailed, err)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -199,6 +200,40 @@ func TestHostileCallsOfEveryFunction(t *testing.T) {
 	for _, fn := range everyFunction() {
 		for _, c := range hostileCalls(fn) {
 			c.try(t)
+		}
+	}
+}
+
+// TestHostileCallsOfARealGuest: the same through wazero, with an allocator that
+// grows the memory. A trap ends the call and nothing else.
+func TestHostileCallsOfARealGuest(t *testing.T) {
+	r := newRuntime(t)
+	for _, rev := range revisions {
+		m := guestOf(rev.module)
+		m.Memory(2, 0)
+		linked, err := Link(r, m.Bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		mod, err := r.InstantiateWithConfig(t.Context(), linked, anonymous)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, fn := range rev.funcs {
+			for _, c := range hostileCalls(fn) {
+				var log bytes.Buffer
+				in, bus := fuzzed(richFake(c.out))
+				in.log = slog.New(slog.NewTextHandler(&log, nil))
+				mod.Memory().Write(0, c.mem)
+				mod.Memory().WriteUint32Le(16, heapAt)
+				params, _ := fn.Core()
+				_, err := mod.ExportedFunction(short(fn.Name)).Call(in.With(t.Context()), stackOf(fn, c.params)[:len(params)]...)
+				if err != nil && strings.Contains(err.Error(), "runtime error") || strings.Contains(log.String(), "panicked") {
+					t.Errorf("%s: %v\n%s", fn.Name, err, &log)
+				}
+				in.Close()
+				bus.Close()
+			}
 		}
 	}
 }

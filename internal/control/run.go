@@ -24,6 +24,11 @@ type RunRequest struct {
 	Args        []string `json:"args,omitempty"`
 	CallID      string   `json:"call_id,omitempty"` // empty: the daemon makes one
 	ModuleBytes int64    `json:"module_bytes"`
+
+	// HostProcess are the commands of this machine that it may run, and
+	// AllowPersistent whether such a process may outlive it.
+	HostProcess     []string `json:"host_process,omitempty"`
+	AllowPersistent bool     `json:"allow_persistent,omitempty"`
 }
 
 // RunLine is a line of the answer of /v1/run: a piece of output, or the end of

@@ -52,6 +52,8 @@ type Daemon struct {
 	// engine is nil until the host is there; what runs programs is in it.
 	engine atomic.Pointer[engine]
 
+	programs programs
+
 	// mu guards what follows; it is held for single reads and writes.
 	mu        sync.Mutex
 	phase     control.Phase

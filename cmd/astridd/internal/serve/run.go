@@ -18,6 +18,8 @@ import (
 const (
 	maxRunArgs     = 512 << 10
 	maxRunArgCount = 4096
+
+	maxRunAllowed = 64 // commands of this machine
 )
 
 // run runs a WASI command module. Request and answer go on at the same time: the
@@ -99,6 +101,8 @@ func checkRun(r *control.RunRequest) error {
 			WithHint("use 1 to 64 of A-Z, a-z, 0-9, _ and -")
 	case r.Name == "" || len(r.Name) > maxName:
 		return control.Errorf(control.CodeUsage, "name %.80q is not a name", r.Name)
+	case len(r.HostProcess) > maxRunAllowed || slices.ContainsFunc(r.HostProcess, func(s string) bool { return s == "" || len(s) > maxName }):
+		return control.Errorf(control.CodeUsage, "at most %d commands of 1 to %d bytes can be allowed", maxRunAllowed, maxName)
 	case len(r.CallID) > maxName:
 		return control.Errorf(control.CodeUsage, "the call id has %d bytes; at most %d are allowed", len(r.CallID), maxName)
 	case len(r.Args) > maxRunArgCount || size > maxRunArgs:
