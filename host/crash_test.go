@@ -119,7 +119,11 @@ func crashAt(t *testing.T, point, workload string) {
 		}
 		w.drive(point, workload)
 		w.open()
-		// What outlives the daemon is there as it should be: it can be stopped.
+		// What outlives the daemon is there as it should be, and can be stopped.
+		if list, err := w.host.ListProcesses(t.Context(), alice, nil); workload == "recover" &&
+			(err != nil || len(list) != 2 || list[0].Phase != Running || list[1].Phase != Exited) {
+			t.Errorf("what outlives the daemon: %+v, %v", list, err)
+		}
 		w.stopKept(t.Context())
 		w.settled()
 		w.check()
@@ -160,7 +164,8 @@ func (w *world) drive(point, workload string) {
 
 // leaveWork leaves a dead daemon's world with something for every step of
 // recovery: a decision without go, a silent shim, a running process, an exit, a
-// directory without a handle and a shim of a released one.
+// directory without a handle and a shim of a released one; and two processes
+// that outlive the daemon, one of which has ended.
 func (w *world) leaveWork() {
 	w.t.Helper()
 	silent := w.script(stays)
@@ -188,6 +193,13 @@ func (w *world) leaveWork() {
 	if err := os.MkdirAll(filepath.Join(w.data, "processes", newID().String()), 0o700); err != nil {
 		w.t.Fatal(err)
 	}
+	kept, r := w.keep(alice, stays)
+	w.began(r)
+	if err := w.host.WatchProcess(w.t.Context(), alice, kept, nil); err != nil {
+		w.t.Fatal(err)
+	}
+	over, _ := w.keep(alice, "true")
+	w.ended(over)
 	w.leave(func() { free(); decided(); exited(); orphan() })
 }
 

@@ -76,7 +76,7 @@ func (h *Host) ProcessStatus(_ context.Context, c Caller, id string) (Info, erro
 // StatusMany tells of those of the ids that the caller could use, in their
 // order; the others are left out.
 func (h *Host) StatusMany(_ context.Context, c Caller, ids []string) ([]Info, error) {
-	infos := make([]Info, 0, min(len(ids), mostPreparing))
+	var infos []Info
 	for _, id := range ids {
 		if i, ok := h.status(c, id); ok {
 			infos = append(infos, i)

@@ -25,6 +25,7 @@ func (w *world) untouch(name string) {
 // both tiers: background processes of the call and those without a call id, and
 // no persistent one.
 func TestCancelByCallSparesThePersistent(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	id, _ := w.keep(called(alice, "call-a"), stays)
 	none, _ := w.keep(called(alice, ""), stays)
@@ -47,6 +48,7 @@ func TestCancelByCallSparesThePersistent(t *testing.T) {
 
 // TestRetiringEndsEveryTier kills at once, also what ignores TERM and INT.
 func TestRetiringEndsEveryTier(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	id, r := w.keep(alice, "trap '' TERM INT; (setsid sh -c '"+stays+"') & "+stays)
 	w.began(r)
@@ -72,6 +74,7 @@ func TestRetiringEndsEveryTier(t *testing.T) {
 // TestShutdownLeavesThePersistent holds that an orderly stop ends no persistent
 // process, says of none that it ended, and that the next daemon has it.
 func TestShutdownLeavesThePersistent(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	id, r := w.keep(alice, "trap 'exit 4' TERM; "+stays)
 	w.began(r)
@@ -112,6 +115,7 @@ func (w *world) statusOf(id string) Info {
 // TestNothingStartsBehindAShutdown has a persistent spawn be decided when the
 // daemon is told to stop: it is aborted, and that stands before daemon.stopped.
 func TestNothingStartsBehindAShutdown(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	at, leave := make(chan struct{}), make(chan struct{})
 	w.passing = func(point string) {
@@ -232,6 +236,7 @@ func TestTimersDuringAnOutage(t *testing.T) {
 // signal is requested or sent, by stop, cancel, kill or retirement, so that
 // whoever has the number then is safe.
 func TestAnEndedProcessIsNeverSignalled(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	id, _ := w.keep(alice, "exit 3")
 	w.ended(id)
@@ -257,6 +262,7 @@ func TestAnEndedProcessIsNeverSignalled(t *testing.T) {
 // TestPhaseStarting is of defect 12: a process that is granted and not known to
 // run is listed as starting.
 func TestPhaseStarting(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	at, leave := make(chan struct{}), make(chan struct{})
 	w.passing = func(point string) {

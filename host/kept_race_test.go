@@ -48,6 +48,7 @@ func both(one, two func()) {
 // TestTwoAttaches races attaches a thousand times: each is recorded, each gives
 // a handle, and dropping one leaves the other.
 func TestTwoAttaches(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	id, r := w.keep(alice, stays)
 	w.began(r)
@@ -73,6 +74,7 @@ func TestTwoAttaches(t *testing.T) {
 // times: either the attach was first, and its handle says that the process was
 // released, or there is no such process. Nothing is attached after its release.
 func TestRetentionAgainstAttach(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	var attached int
 	for round := range 1000 {
@@ -95,6 +97,7 @@ func TestRetentionAgainstAttach(t *testing.T) {
 // TestReleaseAgainstStatus races a release with everything that reads, a
 // thousand times: what is answered is whole, or there is no such process.
 func TestReleaseAgainstStatus(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for round := range 1000 {
 		id, o := w.endedKept(func(*Request) {})
@@ -120,6 +123,7 @@ func TestReleaseAgainstStatus(t *testing.T) {
 
 // TestTwoReleases and a stop of the same process: one release is recorded.
 func TestTwoReleases(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	const rounds = 300
 	for round := range rounds {
@@ -143,6 +147,7 @@ func TestTwoReleases(t *testing.T) {
 // TestReleaseAgainstRead races a release with readers of real output: a reader
 // gets all of it or is told that there is no such process, never a part.
 func TestReleaseAgainstRead(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for round := range 60 {
 		id, _ := w.keep(alice, "echo all of it")
@@ -170,6 +175,7 @@ func TestReleaseAgainstRead(t *testing.T) {
 // TestStopAgainstExit has programs end by themselves while they are stopped: the
 // exit is one and the same for all who ask, and the id is gone.
 func TestStopAgainstExit(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for round := range 60 {
 		id, r := w.keep(alice, gated+`; rm "$WITNESS/gate"; exit 5`)

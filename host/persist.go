@@ -42,9 +42,9 @@ const (
 // StopProcess ends a process and releases it: TERM to the whole tree, KILL after
 // the grace (nil: 5 s; at most 30 s). It blocks until the exit is durable and
 // the id is gone. Of a process that has ended it returns the exit. The errors:
-// NoSuchProcess, Cancelled when ctx is done (the stop goes on), Unknown where
-// the process is proven dead and its exit is not known (it is released all the
-// same).
+// NoSuchProcess, Cancelled when ctx is done (a stop that is recorded goes on),
+// Unknown where the process is proven dead and its exit is not known (it is
+// released all the same).
 func (h *Host) StopProcess(ctx context.Context, c Caller, id string, grace *time.Duration) (event.Exit, error) {
 	exit, err := h.stopProcess(ctx, c, id, grace)
 	return exit, h.answered("exit", err)

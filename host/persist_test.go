@@ -29,6 +29,7 @@ var strangers = map[string]Caller{
 }
 
 func TestPersistentLife(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	id, r := w.keep(alice, "trap 'echo caught; exit 4' TERM; echo hello; "+stays, func(r *Request) { r.Label = ptr("my\nserver") })
 	w.began(r)
@@ -83,6 +84,7 @@ func TestPersistentLife(t *testing.T) {
 // to use answers the same, word for word, whatever the id is. It also holds that
 // neither ledger nor disk has the id.
 func TestIDsAreNoOracle(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	id, r := w.keep(alice, stays)
 	w.began(r)
@@ -159,6 +161,7 @@ func (w *world) nowhere(text string) {
 // TestPersistentRefusals holds the order of the checks, and is defect 6: each
 // refusal stands in the ledger, with the request, and nothing was started.
 func TestPersistentRefusals(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(w *world) {
 		w.config.Principals = map[string]policy.Quotas{"poor": {Background: 0, MaxTimeout: time.Second}}
 	})
@@ -205,6 +208,7 @@ func TestPersistentRefusals(t *testing.T) {
 // TestUnavailableIsPersistUnsupported has a machine that cannot contain a
 // program.
 func TestUnavailableIsPersistUnsupported(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.host.unavailable = "no namespaces"
 	if _, err := w.host.SpawnPersistent(t.Context(), alice, w.script("true")); CodeOf(err) != PersistUnsupported {
@@ -241,6 +245,7 @@ func (w *world) empty() {
 // TestRegistryCaps is the rest of defect 4: the registry's bounds are decided
 // on before anything runs, and count what has ended and is not released.
 func TestRegistryCaps(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	refuse := func(c Caller, scope string, limit uint32) {
 		t.Helper()
@@ -278,6 +283,7 @@ func TestRegistryCaps(t *testing.T) {
 // TestRegistryAndQuotaCountTogether: a quota that is used up is named before a
 // full registry, and background and persistent processes share it.
 func TestRegistryAndQuotaCountTogether(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(w *world) { w.config.Default.Background = 2 })
 	id, _ := w.keep(alice, stays)
 	w.start(alice, stays)
@@ -300,6 +306,7 @@ func TestRegistryAndQuotaCountTogether(t *testing.T) {
 
 // TestDecisionCarriesTheTerms holds what the ledger says of a granted one.
 func TestDecisionCarriesTheTerms(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	id, _ := w.keep(alice, "true", func(r *Request) {
 		r.Label, r.MaxLifetimeMS, r.IdleTimeoutMS = ptr("a\tb"), ptr(uint64(1e12)), ptr(uint64(60_000))
@@ -325,6 +332,7 @@ func TestDecisionCarriesTheTerms(t *testing.T) {
 }
 
 func TestListProcesses(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	labelled := func(l string) func(*Request) { return func(r *Request) { r.Label = &l } }
 	one, _ := w.keep(alice, stays, labelled("web one"))
@@ -365,6 +373,7 @@ func idsOf(list []Info) (ids []string) {
 // TestStop holds the grace of a stop, that it ends the whole tree (defect 3),
 // and that the id is gone with it.
 func TestStop(t *testing.T) {
+	t.Parallel()
 	quiet := func(ctx context.Context, w *world, id string, grace time.Duration) (event.Exit, time.Duration, error) {
 		began := time.Now()
 		exit, err := w.host.StopProcess(ctx, alice, id, &grace)
@@ -377,6 +386,18 @@ func TestStop(t *testing.T) {
 		exit, took, err := quiet(t.Context(), w, id, 20*time.Second)
 		if err != nil || exitText(&exit) != "code 3" || took > 10*time.Second {
 			t.Errorf("%s after %v, %v", exitText(&exit), took, err)
+		}
+	})
+	t.Run("heeded by a stopped one", func(t *testing.T) {
+		w := newWorld(t)
+		id, r := w.keep(alice, "trap 'exit 3' TERM; "+stays)
+		w.began(r)
+		if err := w.host.SignalProcess(t.Context(), alice, id, SigStop); err != nil {
+			t.Fatal(err)
+		}
+		exit, took, err := quiet(t.Context(), w, id, 20*time.Second)
+		if err != nil || exitText(&exit) != "code 3" || took > 10*time.Second {
+			t.Errorf("%s after %v, %v: it did not get its grace", exitText(&exit), took, err)
 		}
 	})
 	t.Run("ignored by the tree", func(t *testing.T) {
@@ -410,8 +431,13 @@ func TestStop(t *testing.T) {
 		w := newWorld(t)
 		id, r := w.keep(alice, "trap '' TERM; "+stays)
 		w.began(r)
-		ctx, leave := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		defer leave()
+		ctx, leave := context.WithCancel(t.Context())
+		go func() {
+			defer leave()
+			for end := time.Now().Add(20 * time.Second); !w.hasTraced("act signal SIGTERM to the tree, cause stop") && time.Now().Before(end); {
+				time.Sleep(time.Millisecond)
+			}
+		}()
 		if _, _, err := quiet(ctx, w, id, 300*time.Millisecond); CodeOf(err) != Cancelled {
 			t.Errorf("%v, want cancelled", err)
 		}
@@ -425,6 +451,7 @@ func TestStop(t *testing.T) {
 }
 
 func TestAttach(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	id, r := w.keep(alice, "echo hello; "+stays)
 	w.began(r)

@@ -230,8 +230,13 @@ func (o *owner) releaseEnded(handle *projector.Handle) {
 // retain keeps a process of the persistent tier that has ended and is not
 // released: its output can be read, and its retention goes on.
 func (r *recovery) retain(o *owner) {
-	handle, ok := r.h.live.Snapshot().Handle(o.id)
-	if !ok || !handle.Phase.Terminal() {
+	var handle *projector.Handle
+	r.h.live.View(func(s *projector.State) {
+		if h, ok := s.Handle(o.id); ok && h.Phase.Terminal() {
+			handle = h.Clone()
+		}
+	})
+	if handle == nil {
 		o.finish() // its end could not be recorded: the host closes
 		return
 	}

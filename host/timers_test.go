@@ -40,6 +40,7 @@ func (w *world) endOf(o *owner) (exit *event.Exit, cause string) {
 }
 
 func TestIdleEndsWhatNobodyUses(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	id, r := w.keep(alice, "trap 'exit 8' TERM; "+stays, idleAfter(300*time.Millisecond))
 	w.began(r)
@@ -78,6 +79,7 @@ func TestIdleKillsWhatIgnoresTERM(t *testing.T) {
 // is not reaped under it, nor is any other call that lasts. When it is over, the
 // timeout counts from there.
 func TestAWaitIsAUse(t *testing.T) {
+	t.Parallel()
 	const idle = 200 * time.Millisecond
 	long := 3 * idle
 	waits := map[string]func(ctx context.Context, w *world, id string){
@@ -141,6 +143,7 @@ func TestAWaitIsAUse(t *testing.T) {
 
 // TestEveryCallIsAUse holds which calls put the idle timeout off.
 func TestEveryCallIsAUse(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	id, r := w.keep(alice, "trap : USR1; "+stays, open)
 	w.began(r)
@@ -196,6 +199,7 @@ func ignore(err error, code Code) error {
 // TestTimersSurviveARestart: lifetime counts from the recorded start, idle from
 // the adoption, retention from the recorded end.
 func TestTimersSurviveARestart(t *testing.T) {
+	t.Parallel()
 	t.Run("lifetime", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
@@ -210,7 +214,7 @@ func TestTimersSurviveARestart(t *testing.T) {
 		if exitText(exit) != "code 8" || cause != "lifetime" || len(at) != 1 {
 			t.Fatalf("%s by %s, %d timers", exitText(exit), cause, len(at))
 		}
-		if after := time.Duration(at[0] - h.Started.Boot); after < 2*time.Second || after > 2400*time.Millisecond {
+		if after := time.Duration(at[0] - h.Started.Boot); after < 2*time.Second || after > 5*time.Second {
 			t.Errorf("the lifetime was over %v after the start", after)
 		}
 	})
@@ -248,7 +252,7 @@ func TestTimersSurviveARestart(t *testing.T) {
 		if len(fired) != 1 || fired[0] != "retention" {
 			t.Fatalf("fired %v", fired)
 		}
-		if after := time.Duration(at[0] - h.Ended.Boot); after < 1500*time.Millisecond || after > 2*time.Second {
+		if after := time.Duration(at[0] - h.Ended.Boot); after < 1500*time.Millisecond || after > 5*time.Second {
 			t.Errorf("the retention was over %v after the end", after)
 		}
 		w.settled()
@@ -287,6 +291,7 @@ func TestRetentionOverAReboot(t *testing.T) {
 // TestRetentionEndsWhatNobodyReleases holds the events of it, and that an
 // attached handle does not hold it off.
 func TestRetentionEndsWhatNobodyReleases(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	id, _ := w.keep(alice, "echo x; exit 8", retainedFor(500*time.Millisecond))
 	p := w.attach(id)

@@ -60,6 +60,7 @@ func (l *listener) silent(when string) {
 }
 
 func TestWatch(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	hers, his := w.hears("alice"), w.hears("bob")
 	say := func(n string) string {
@@ -125,6 +126,7 @@ func TestWatch(t *testing.T) {
 }
 
 func TestWatchSuffixes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	id, _ := w.keep(alice, stays)
 	for _, bad := range []string{"", "UPPER", "a b", "a..b", "*", "a.*", "a.b.c.d.e", strings.Repeat("a", 256)} {
@@ -142,6 +144,7 @@ func TestWatchSuffixes(t *testing.T) {
 // TestUnwatch holds that nothing is published after it, that it is idempotent,
 // and that a process that nobody watches is quiet.
 func TestUnwatch(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	hers := w.hears("alice")
 	id, r := w.keep(alice, "echo x; "+stays)
@@ -175,6 +178,7 @@ func TestUnwatch(t *testing.T) {
 
 // TestWatchTellsTheCause has processes end in each way.
 func TestWatchTellsTheCause(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	hers := w.hears("alice")
 	cases := map[string]struct {
@@ -214,6 +218,7 @@ func TestWatchTellsTheCause(t *testing.T) {
 
 // TestStdinDrainedIsPublished has a program read late.
 func TestStdinDrainedIsPublished(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	hers := w.hears("alice")
 	id, r := w.keep(alice, `until test -e "$WITNESS/read"; do sleep 0.01; done; wc -c`, func(r *Request) { r.KeepStdinOpen = ptr(true) })
@@ -249,6 +254,7 @@ func TestStdinDrainedIsPublished(t *testing.T) {
 
 // TestWatchSurvivesARestart has the daemon die under an armed watch.
 func TestWatchSurvivesARestart(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	id, r := w.keep(alice, `until test -e "$WITNESS/go"; do sleep 0.01; done; exit 2`)
 	w.began(r)

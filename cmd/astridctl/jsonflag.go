@@ -70,6 +70,9 @@ func (j *jsonFlag) write(w io.Writer, v any) error {
 // the flag. Ids, the arguments of our verbs, are never all lower case letters.
 func joinJSON(args []string) []string {
 	i := slices.Index(args, "--json")
+	if i >= 0 && slices.Contains(args[:i], "run") {
+		return args // it is the program's
+	}
 	if i < 0 || i+1 >= len(args) || !isFieldList(args[i+1]) {
 		return args
 	}

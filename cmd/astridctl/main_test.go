@@ -47,6 +47,8 @@ func (c cleaning) Run() int {
 //	daemon start|stop|kill DIR  astridd on DIR/data; DIR/astridd.toml may exist
 //	capsule DIR            the example capsule in DIR/capsules, served by a daemon on DIR
 //	eventually REGEX astridctl …  runs it until its output matches
+//	program FILE           the WASI program of testdata/program
+//	trapper FILE           a WASI program that traps at once
 //	gone FILE              waits until FILE is not there
 //	filled FILE            waits until something is in FILE
 //	exitcode N astridctl … runs it, and its exit code must be N
@@ -81,6 +83,8 @@ func TestScripts(t *testing.T) {
 			"daemon":     cmdDaemon,
 			"capsule":    cmdCapsule,
 			"eventually": cmdEventually,
+			"program":    cmdProgram,
+			"trapper":    cmdTrapper,
 			"gone":       cmdGone,
 			"filled":     cmdFilled,
 		},

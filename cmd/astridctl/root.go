@@ -55,7 +55,7 @@ func newRoot(a *app) *cobra.Command {
 	f.StringVar(&a.ledgerDir, "ledger", "", "read the ledger in `DIR`, never a daemon")
 	f.StringVar(&a.socket, "socket", "", "ask the daemon at the control socket `PATH`")
 	f.BoolVar(&a.utc, "utc", false, "show times in UTC, and read times without a zone as UTC")
-	root.AddCommand(newPs(a), newLog(a), newShow(a), newWhy(a), newReplay(a), newStatus(a), newInvoke(a), newCancel(a), newStop(a), newLogs(a), newBus(a),
+	root.AddCommand(newPs(a), newLog(a), newShow(a), newWhy(a), newReplay(a), newStatus(a), newInvoke(a), newRun(a), newCancel(a), newStop(a), newLogs(a), newBus(a),
 		newVerify(a), newVerifyChild(a), newDemo(a), newVersion(a))
 	return root
 }

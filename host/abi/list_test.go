@@ -91,3 +91,18 @@ func TestClipNeverSplitsARune(t *testing.T) {
 		t.Error("what is cut off need not be in the memory")
 	}
 }
+
+func TestTotalOfStrings(t *testing.T) {
+	im := &abitest.Image{}
+	at := im.Alloc(8, 4)
+	im.Texts(at, "one", "", "three")
+	l := NewLifter(bytesMemory(im.Bytes()))
+	if n := l.At(at, List(String)).List().Total(); n != 8 {
+		t.Errorf("%d bytes", n)
+	}
+	im.U32(at+8+4, 0xffff_ffff) // of a string that nobody has read yet
+	l = NewLifter(bytesMemory(im.Bytes()))
+	if n := l.At(at, List(String)).List().Total(); n != 0xffff_ffff+5 {
+		t.Errorf("%d bytes", n)
+	}
+}

@@ -19,6 +19,7 @@ var roles = map[string]func() int{
 	"connect": connectRole,
 	"probe":   probeRole,
 	"daemon":  daemonRole,
+	"holder":  holderRole,
 	"mounts":  mountsRole,
 	"signals": signalsRole,
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -155,32 +156,86 @@ func fuzzed(f *fake) (*Instance, *ipc.Bus) {
 	return in, bus
 }
 
-// FuzzCalls calls any function of any revision with any parameters on any
-// memory, with an allocator that does anything, and any answer of the host's:
-// the guest traps or gets an answer, nothing else panics, nothing is written but
-// where the result goes and what was allocated, and the host allocates no more
-// than the guest has.
+// hostileCall is a call with any parameters on any memory, with an allocator
+// that does anything, and any answer of the host's.
+type hostileCall struct {
+	fn                       function
+	params, mem, script, out []byte
+}
+
+// try makes the call: the guest traps or gets an answer, nothing else panics,
+// nothing is written but where the result goes and what was allocated, and the
+// host allocates no more than the guest has.
+func (c hostileCall) try(t *testing.T) {
+	t.Helper()
+	v := &vandal{mem: slices.Clone(c.mem), script: c.script, next: uint32(len(c.mem)) / 2}
+	stack := stackOf(c.fn, c.params)
+	before := slices.Clone(stack)
+	in, bus := fuzzed(richFake(c.out))
+	defer bus.Close()
+	defer in.Close()
+	spent := allocated(func() { v.run(t, in, c.fn, stack) })
+	// The values themselves, their copies on the way, and the host's own.
+	if most := 8*uint64(len(c.mem)) + 64*uint64(len(c.out)) + 1<<20; spent > most {
+		t.Errorf("%s allocated %d bytes for a memory of %d", c.fn.Name, spent, len(c.mem))
+	}
+	v.untouched(t, c.fn, c.mem, before)
+}
+
+// FuzzCalls makes hostile calls of any function of any revision.
 func FuzzCalls(f *testing.F) {
-	seedCalls(f)
 	all := everyFunction()
+	for i, fn := range all {
+		c := hostileCalls(fn)[0]
+		f.Add(uint16(i), c.params, c.mem, c.script, c.out)
+	}
 	f.Fuzz(func(t *testing.T, which uint16, params, mem, script, out []byte) {
-		if len(mem) > 1<<18 || len(out) > 1<<12 {
-			return
+		if len(mem) <= 1<<18 && len(out) <= 1<<12 {
+			hostileCall{all[int(which)%len(all)], params, mem, script, out}.try(t)
 		}
-		fn := all[int(which)%len(all)]
-		v := &vandal{mem: slices.Clone(mem), script: script, next: uint32(len(mem)) / 2}
-		stack := stackOf(fn, params)
-		before := slices.Clone(stack)
-		in, bus := fuzzed(richFake(out))
-		defer bus.Close()
-		defer in.Close()
-		spent := allocated(func() { v.run(t, in, fn, stack) })
-		// The values themselves, their copies on the way, and the host's own.
-		if most := 8*uint64(len(mem)) + 64*uint64(len(out)) + 1<<20; spent > most {
-			t.Errorf("%s allocated %d bytes for a memory of %d", fn.Name, spent, len(mem))
-		}
-		v.untouched(t, fn, mem, before)
 	})
+}
+
+func TestHostileCallsOfEveryFunction(t *testing.T) {
+	for _, fn := range everyFunction() {
+		for _, c := range hostileCalls(fn) {
+			c.try(t)
+		}
+	}
+}
+
+// TestHostileCallsOfARealGuest: the same through wazero, with an allocator that
+// grows the memory. A trap ends the call and nothing else.
+func TestHostileCallsOfARealGuest(t *testing.T) {
+	r := newRuntime(t)
+	for _, rev := range revisions {
+		m := guestOf(rev.module)
+		m.Memory(2, 0)
+		linked, err := Link(r, m.Bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		mod, err := r.InstantiateWithConfig(t.Context(), linked, anonymous)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, fn := range rev.funcs {
+			for _, c := range hostileCalls(fn) {
+				var log bytes.Buffer
+				in, bus := fuzzed(richFake(c.out))
+				in.log = slog.New(slog.NewTextHandler(&log, nil))
+				mod.Memory().Write(0, c.mem)
+				mod.Memory().WriteUint32Le(16, heapAt)
+				params, _ := fn.Core()
+				_, err := mod.ExportedFunction(short(fn.Name)).Call(in.With(t.Context()), stackOf(fn, c.params)[:len(params)]...)
+				if err != nil && strings.Contains(err.Error(), "runtime error") || strings.Contains(log.String(), "panicked") {
+					t.Errorf("%s: %v\n%s", fn.Name, err, &log)
+				}
+				in.Close()
+				bus.Close()
+			}
+		}
+	}
 }
 
 // run calls a function and lets nothing through but a trap.
@@ -237,30 +292,32 @@ func stackOf(fn function, b []byte) []uint64 {
 	return stack
 }
 
-// seedCalls gives the fuzzer a good call of each function, one with each kind of
-// bad allocator, and one with bad pointers.
-func seedCalls(f *testing.F) {
-	for i, fn := range everyFunction() {
-		im := fullOf(request110)
-		for _, p := range fn.Named() {
-			if p.Type.Has("cmd") {
-				im = fullOf(p.Type)
-			}
+// hostileCalls are, for one function, a good call first, then others with each
+// kind of bad allocator, with bad pointers, and with one that names the same
+// bytes over and over.
+func hostileCalls(fn function) (all []hostileCall) {
+	im := fullOf(request110)
+	for _, p := range fn.Named() {
+		if p.Type.Has("cmd") {
+			im = fullOf(p.Type)
 		}
-		mem := append(make([]byte, reqAt), im.Bytes()...)
-		mem = append(mem, make([]byte, 1<<14-len(mem))...)
-		params, _ := fn.Core()
-		for _, word := range []uint64{1, 2, 3, 4, 5, 8, reqAt, 0xffff_fff8, 1 << 20} {
-			stack := slices.Repeat([]uint64{word}, len(params))
-			if len(stack) > 0 {
-				stack[len(stack)-1] = 1 << 13 // the return pointer, mostly
-			}
-			f.Add(uint16(i), words(stack...), mem, []byte{0}, []byte("out\xff"))
-			f.Add(uint16(i), words(stack...), mem, []byte{0, 1, 2, 3, 4, 5, 6, 7}, []byte{4 * 11, 'x'})
-		}
-		f.Add(uint16(i), words(reqAt, 1<<13), manyNames(mem), []byte{0}, []byte{})
-		f.Add(uint16(i), bytes.Repeat([]byte{0xff}, 8*len(params)), mem[:64], []byte{2}, []byte{})
 	}
+	mem := append(make([]byte, reqAt), im.Bytes()...)
+	mem = append(mem, make([]byte, 1<<14-len(mem))...)
+	params, _ := fn.Core()
+	for _, word := range []uint64{reqAt, 1, 2, 3, 4, 5, 8, 0xffff_fff8, 1 << 20} {
+		stack := slices.Repeat([]uint64{word}, len(params))
+		if len(stack) > 0 {
+			stack[len(stack)-1] = 1 << 13 // the return pointer, mostly
+		}
+		all = append(all, hostileCall{fn, words(stack...), mem, []byte{0}, []byte("out\xff")})
+		for do := range byte(8) {
+			all = append(all, hostileCall{fn, words(stack...), mem, []byte{0, do, 0}, []byte{4 * 11, 'x'}})
+		}
+	}
+	return append(all,
+		hostileCall{fn, bytes.Repeat([]byte{0xff}, 8*len(params)), mem[:64], []byte{2}, nil},
+		hostileCall{fn, words(reqAt, 1<<13), manyNames(mem), []byte{0}, nil})
 }
 
 func words(all ...uint64) (b []byte) {

@@ -116,11 +116,8 @@ func textFits(v abi.View, most uint32) bool {
 }
 
 func (l *requestLifter) args(v abi.View) {
-	list, total := v.List(), uint64(0)
-	for i := range list.Len() {
-		total += uint64(list.At(i).Size())
-	}
-	room := maxArgsBytes
+	list := v.List()
+	total, room := list.Total(), maxArgsBytes
 	switch n := list.Len(); {
 	case n > maxArgs:
 		l.refuse(host.InvalidInput, "%d arguments, at most %d are taken", n, maxArgs)

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 
@@ -112,6 +114,24 @@ func FuzzUnwrap(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if out, err := unwrap(b); err == nil && (!bytes.HasPrefix(out, core) || !bytes.Contains(b, out)) {
 			t.Errorf("%q became %q", b, out)
+		}
+	})
+}
+
+// TestOutputOfARun: a call that goes on may print again after a minute.
+func TestOutputOfARun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		o := newOutput(slog.New(slog.NewTextHandler(&log, nil)), slog.LevelInfo, "stdout")
+		for range 2 {
+			log.Reset()
+			fmt.Fprintln(o, "first")
+			fmt.Fprint(o, strings.Repeat(strings.Repeat("x", 1000)+"\n", 1000))
+			fmt.Fprintln(o, "last")
+			if text := log.String(); !strings.Contains(text, "first") || strings.Contains(text, "last") || strings.Count(text, "prints too much") != 1 {
+				t.Errorf("%d bytes of log", len(text))
+			}
+			time.Sleep(refill)
 		}
 	})
 }

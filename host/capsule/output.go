@@ -5,15 +5,20 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 )
 
 // Bounds of what a guest may print, in bytes.
 const (
 	maxLine   = 4 << 10  // of a line; a longer one is cut into several
-	maxPerRun = 64 << 10 // during one invocation; then one line tells of it
+	maxPerRun = 64 << 10 // during one invocation, or a minute of it; then one line tells of it
 	tailBytes = 8 << 10  // of the end of stderr, kept for the reason of a trap
 	maxWords  = 1 << 10  // of that, in the reason itself
 )
+
+// refill is after how long an invocation that goes on has its allowance again: a
+// background run never ends.
+const refill = time.Minute
 
 // output takes what a guest prints on one stream and logs it line by line. A
 // guest may print as fast as it can, so an invocation has an allowance.
@@ -24,6 +29,7 @@ type output struct {
 	mu   sync.Mutex // held for one Write at a time; the log may be slow
 	line []byte
 	used int
+	full time.Time // when the allowance was whole
 	tail []byte
 }
 
@@ -68,13 +74,16 @@ func (o *output) keep(p []byte) {
 
 // flush logs the line that has gathered.
 func (o *output) flush() {
+	if now := time.Now(); now.Sub(o.full) >= refill {
+		o.used, o.full = 0, now
+	}
 	before := o.used
 	o.used += len(o.line) + 1
 	switch {
 	case o.used <= maxPerRun:
 		o.log.Log(context.Background(), o.level, "guest: "+string(bytes.ToValidUTF8(o.line, []byte("\uFFFD"))))
 	case before <= maxPerRun:
-		o.log.Warn("guest prints too much; the rest of this invocation is not logged", "bytes", maxPerRun)
+		o.log.Warn("guest prints too much; the rest of this invocation, or of the minute, is not logged", "bytes", maxPerRun)
 	}
 	o.line = o.line[:0]
 }
@@ -87,7 +96,7 @@ func (o *output) next() {
 	if len(o.line) > 0 {
 		o.flush()
 	}
-	o.used, o.tail = 0, o.tail[:0]
+	o.used, o.full, o.tail = 0, time.Now(), o.tail[:0]
 }
 
 // last returns what a guest that died had to say: from its last panic on, or

@@ -23,7 +23,7 @@ func (r *Runner) listen(in *instance, c *Capsule, j job) *heard {
 		if handler.Action != j.Action {
 			continue
 		}
-		topic := handler.Topic + ".result"
+		topic := resultTopic(handler.Topic)
 		if ipc.ValidTopic(topic) != nil {
 			continue // a pattern, or a topic that has no room for it
 		}
@@ -35,6 +35,21 @@ func (r *Runner) listen(in *instance, c *Capsule, j job) *heard {
 		h.subs = append(h.subs, s)
 	}
 	return h
+}
+
+// The topic on which tools are asked to describe themselves, and that on which
+// they do.
+const (
+	describeTopic  = "tool.v1.request.describe"
+	describedTopic = "tool.v1.response.describe.self"
+)
+
+// resultTopic returns on which topic the results of a handler's are published.
+func resultTopic(topic string) string {
+	if topic == describeTopic {
+		return describedTopic
+	}
+	return topic + ".result"
 }
 
 // messages returns what the guest itself has published so far. Its calls run

@@ -28,7 +28,8 @@ type Case struct {
 
 	Steps []Step
 
-	head []string // the lines before the first step, for rewriting
+	head     []string // the lines before the first step, for rewriting
+	accepted bool
 }
 
 // Step is one act of the driver, with the answer that is expected.

@@ -32,11 +32,17 @@ func writeAnswer(b *strings.Builder, indent string, lines []string) {
 	}
 }
 
-// Accept makes a run's answers the expected ones.
-func (c *Case) Accept(got [][]string) {
+// Accept makes a run's answers the expected ones, but not a second time: what
+// one guest gets is what all must get. It tells whether it did.
+func (c *Case) Accept(got [][]string) bool {
+	if c.accepted {
+		return false
+	}
+	c.accepted = true
 	for i := range got {
 		c.Steps[i].Want = got[i]
 	}
+	return true
 }
 
 // Rewrite writes the case files anew, with the expected answers that the cases

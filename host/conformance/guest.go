@@ -1,6 +1,9 @@
 package conformance
 
-import "slices"
+import (
+	"slices"
+	"strconv"
+)
 
 // Guest is one interpreter of scripts: a capsule of some make, built against
 // one revision of astrid:process/host.
@@ -10,6 +13,11 @@ type Guest struct {
 
 	// Make is what it is made with: "c", "go" or "js".
 	Make string
+
+	// MostBytes, if not 0, is how large an argument or a chunk of output may
+	// be: bindings that copy a list byte by byte in an interpreter take half a
+	// minute for a mebibyte.
+	MostBytes int
 
 	// Lacks are calls that it cannot make although its revision has them: some
 	// makes do not let a guest misuse a handle.
@@ -46,6 +54,9 @@ func (g Guest) Takes(c *Case) bool {
 }
 
 func (g Guest) makes(l Line) bool {
+	if g.MostBytes > 0 && l.bytes() > g.MostBytes {
+		return false
+	}
 	if slices.Contains(g.Lacks, l.Op) || !g.has(since[l.Op]) {
 		return false
 	}
@@ -58,6 +69,19 @@ func (g Guest) makes(l Line) bool {
 		}
 	}
 	return true
+}
+
+// bytes is how much the line's largest argument, or the chunk of output that it
+// asks for, may come to.
+func (l Line) bytes() (most int) {
+	for _, f := range l.Fields {
+		most = max(most, len(f.Text)*f.Times+f.Pad)
+		if f.Key == "max" {
+			n, _ := strconv.Atoi(f.Text)
+			most = max(most, n)
+		}
+	}
+	return most
 }
 
 func (l Line) hasField(key string, values ...string) bool {

@@ -3,6 +3,7 @@
 package conformance_test
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"os/exec"
@@ -33,9 +34,10 @@ var guests = []struct {
 	conformance.Guest
 	build func() (module string, err error)
 }{
-	{conformance.Guest{Name: "c-1.1.0", Make: "c", Revision: "1.1.0", Lacks: noIPC}, sync.OnceValues(func() (string, error) { return buildC("110") })},
-	{conformance.Guest{Name: "c-1.0.0", Make: "c", Revision: "1.0.0", Lacks: noIPC}, sync.OnceValues(func() (string, error) { return buildC("100") })},
-	{conformance.Guest{Name: "c-0.7", Make: "c", Revision: "0.7", Lacks: noIPC}, sync.OnceValues(func() (string, error) { return buildC("70") })},
+	{conformance.Guest{Name: "c-1.1.0", Make: "c", Revision: "1.1.0"}, sync.OnceValues(func() (string, error) { return buildC("110") })},
+	{conformance.Guest{Name: "c-1.0.0", Make: "c", Revision: "1.0.0"}, sync.OnceValues(func() (string, error) { return buildC("100") })},
+	{conformance.Guest{Name: "c-0.7", Make: "c", Revision: "0.7"}, sync.OnceValues(func() (string, error) { return buildC("70") })},
+	{conformance.Guest{Name: "js-1.1.0", Make: "js", Revision: "1.1.0", MostBytes: 70000}, sync.OnceValues(buildJS)},
 }
 
 // clang is the compiler as Debian names it; CLANG names another.
@@ -56,7 +58,7 @@ func buildC(revision string) (string, error) {
 		return "", &missing{clang() + " is not here, with lld, wasi-libc and the runtime for wasm32: no guest in C"}
 	}
 	out := filepath.Join(built, "c-"+revision+".wasm")
-	cmd := exec.Command(clang(), "--target=wasm32-wasi", "-mexec-model=reactor", "-O2", "-s", "-Wall", "-Werror", "-DREV="+revision, "-DNOIPC", "-Wno-unused",
+	cmd := exec.Command(clang(), "--target=wasm32-wasi", "-mexec-model=reactor", "-O2", "-s", "-Wall", "-Werror", "-DREV="+revision,
 		"-o", out, "testdata/c/interp.c", "testdata/c/script.c")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("clang: %w\n%s", err, text)
@@ -64,8 +66,45 @@ func buildC(revision string) (string, error) {
 	return out, nil
 }
 
-// cache is where compiled modules are kept: a guest in JavaScript takes seconds
-// to compile. It is beside that guest's own build, if there is one.
-func cache() string { return filepath.Join(built, "compiled") }
+// jsDir has the guest in JavaScript, and in build/, which git ignores, what was
+// made of it: a component takes half a minute to build.
+const jsDir = "testdata/js"
 
-var noIPC = []string{"publish", "publish-as", "subscribe", "s.poll", "s.recv", "s.subscribe-readiness", "s.drop", "get-interceptor-bindings"}
+// buildJS returns the component that componentize-js made, and has it made where
+// that is installed (npm ci in testdata/js) and the sources are not those that
+// it was made of.
+func buildJS() (string, error) {
+	sources, err := filepath.Glob(jsDir + "/*.[jmw]*")
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.New()
+	for _, f := range append(sources, "../wit/process-1.1.0.wit", "../wit/io-1.0.0.wit", "../wit/sys-1.0.0.wit", "../wit/ipc-1.0.0.wit", "../wit/guest-1.0.0.wit") {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(sum, "%s %d\n%s", filepath.Base(f), len(text), text)
+	}
+	out := fmt.Sprintf("%s/build/interpreter-%x.wasm", jsDir, sum.Sum(nil)[:8])
+	if _, err := os.Stat(out); err == nil {
+		return out, nil
+	}
+	if _, err := os.Stat(jsDir + "/node_modules/@bytecodealliance/componentize-js"); err != nil {
+		return "", &missing{"componentize-js is not installed (npm ci in host/conformance/" + jsDir + "): no guest in JavaScript"}
+	}
+	if text, err := exec.Command("node", jsDir+"/build.mjs", out).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("node build.mjs: %w\n%s", err, text)
+	}
+	return out, nil
+}
+
+// cache is where compiled modules are kept: the guest in JavaScript takes
+// seconds to compile, and much longer under the race detector.
+func cache() string {
+	dir := filepath.Join(jsDir, "build", "compiled")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return filepath.Join(built, "compiled")
+	}
+	return dir
+}

@@ -27,6 +27,8 @@ type inProcess struct {
 	w *capsuletest.World
 }
 
+func newHost(t testing.TB) conformance.Host { return &inProcess{t: t} }
+
 var operator = event.Actor{Kind: event.ActorOperator}
 
 // Start implements Host.

@@ -46,6 +46,8 @@ type run struct {
 	vars map[string]string
 	jobs map[string]*job
 	seen map[string]bool // principals
+
+	about string // lifecycle while a message of that topic is shown
 }
 
 // Run runs a case and returns what each of its steps answered. The error is
@@ -88,6 +90,7 @@ func (r *run) unmap(s string) string {
 	for p := range r.seen {
 		s = strings.ReplaceAll(s, r.c.MapPrincipal(p), p)
 	}
+	s = ids.ReplaceAllStringFunc(s, r.nameOf)
 	return strings.ReplaceAll(s, r.vars["case"], "${case}")
 }
 

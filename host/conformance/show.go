@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,6 +54,13 @@ func (r *run) field(l Line, key, value string) string {
 	}
 	switch {
 	case value == "-":
+	case key == "payload" && r.about == lifecycle:
+		return causeIn(value)
+	case key == "topic":
+		if r.about = ""; strings.HasPrefix(value, lifecycle) {
+			r.about = lifecycle
+		}
+		value = r.unmap(value)
 	case key == "id":
 		value = r.nameOf(value)
 	case moving[key]:
@@ -62,6 +70,23 @@ func (r *run) field(l Line, key, value string) string {
 	}
 	return " " + key + "=" + quote(value)
 }
+
+// lifecycle is how the topics of a process's events begin.
+const lifecycle = "astrid.process.v1."
+
+// causeIn shows of a lifecycle event what the contract says of it: whether it
+// names a cause, and which.
+func causeIn(payload string) string {
+	for _, c := range []string{"self-exit", "killed", "reaped-ttl", "reaped-shutdown"} {
+		if strings.Contains(payload, strconv.Quote(c)) {
+			return " cause=" + c
+		}
+	}
+	return " payload"
+}
+
+// ids are process ids in a text.
+var ids = regexp.MustCompile(`\b[a-z2-7]{52}\b`)
 
 // nameOf gives an id back as the variable that holds it.
 func (r *run) nameOf(id string) string {

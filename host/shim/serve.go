@@ -170,10 +170,15 @@ func (s *supervisor) signal(m *Message) uint32 {
 }
 
 // send signals the program alone or the whole tree. unix.ESRCH says that nobody
-// was there.
+// was there. INT and TERM to the tree are to end it within a grace, in which a
+// stopped one would not hear them: it is continued.
 func (s *supervisor) send(sig unix.Signal, target uint32) error {
 	if target == TargetTree {
-		return s.tree.signal(sig)
+		err := s.tree.signal(sig)
+		if err == nil && (sig == unix.SIGINT || sig == unix.SIGTERM) {
+			s.tree.signal(unix.SIGCONT)
+		}
+		return err
 	}
 	if s.prog.reaped {
 		return unix.ESRCH

@@ -11,19 +11,20 @@ type Code string
 
 // The codes. Each has one HTTP status and one exit code of astridctl.
 const (
-	CodeUsage       Code = "usage"       // the request makes no sense
-	CodeDenied      Code = "denied"      // this caller may not, or a gate refused
-	CodeQuota       Code = "quota"       // a cap is reached
-	CodeNotFound    Code = "not-found"   // no such principal, capsule, handle, segment
-	CodeUnavailable Code = "unavailable" // not now: starting, recovering, stopping
-	CodeLedger      Code = "ledger"      // the ledger cannot commit
-	CodeCorrupt     Code = "corrupt"     // the ledger is damaged
-	CodeGap         Code = "gap"         // events that were asked for are missing
-	CodeTrap        Code = "trap"        // the guest trapped
-	CodeDeadline    Code = "deadline"    // the invocation took too long
-	CodeCancelled   Code = "cancelled"   // a cancel or a leaving caller ended it
-	CodeVersion     Code = "version"     // client and daemon do not fit
-	CodeFailed      Code = "failed"      // anything else
+	CodeUsage       Code = "usage"         // the request makes no sense
+	CodeDenied      Code = "denied"        // this caller may not, or a gate refused
+	CodeQuota       Code = "quota"         // a cap is reached
+	CodeNotFound    Code = "not-found"     // no such principal, capsule, handle, segment
+	CodeUnavailable Code = "unavailable"   // not now: starting, recovering, stopping
+	CodeLedger      Code = "ledger"        // the ledger cannot commit
+	CodeCorrupt     Code = "corrupt"       // the ledger is damaged
+	CodeGap         Code = "gap"           // events that were asked for are missing
+	CodeTrap        Code = "trap"          // the guest trapped
+	CodeNotRunnable Code = "not-a-program" // the module is no program that can be run
+	CodeDeadline    Code = "deadline"      // the invocation took too long
+	CodeCancelled   Code = "cancelled"     // a cancel or a leaving caller ended it
+	CodeVersion     Code = "version"       // client and daemon do not fit
+	CodeFailed      Code = "failed"        // anything else
 )
 
 // ruling is what a code means on the wire and for a shell.
@@ -40,6 +41,7 @@ var rulings = map[Code]ruling{
 	CodeCorrupt:     {http.StatusInternalServerError, 10},
 	CodeGap:         {http.StatusGone, 11},
 	CodeTrap:        {http.StatusBadGateway, 1},
+	CodeNotRunnable: {http.StatusUnprocessableEntity, 1},
 	CodeDeadline:    {http.StatusGatewayTimeout, 1},
 	CodeCancelled:   {http.StatusConflict, 1},
 	CodeVersion:     {http.StatusUpgradeRequired, 1},

@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -44,6 +45,19 @@ func TestStoryHolds(t *testing.T) {
 	}
 	if v := NewStory(aRefusal()).View(); v.Persistent != nil || v.Files == nil {
 		t.Errorf("a refusal has %+v", v)
+	}
+}
+
+// TestStoryOfUnreadInput: there is no digest of what was too large to be read.
+func TestStoryOfUnreadInput(t *testing.T) {
+	events := aRefusal()
+	events[0].Body.(*event.SpawnRequested).StdinBytes = 5 << 20
+	var out bytes.Buffer
+	if err := NewStory(events).Write(&out, plainLook); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "input      5.0 MiB, too large to be read\n") {
+		t.Errorf("story:\n%s", &out)
 	}
 }
 

@@ -68,7 +68,10 @@ func (s *Story) requestFacts(add func(name, value string)) {
 	if len(r.EnvKeys) > 0 {
 		add("environment", strings.Join(r.EnvKeys, ", ")+" (values are not recorded)")
 	}
-	if r.StdinBytes > 0 {
+	switch {
+	case r.StdinBytes > 0 && len(r.StdinDigest) == 0:
+		add("input", ui.Bytes(r.StdinBytes)+", too large to be read")
+	case r.StdinBytes > 0:
 		add("input", fmt.Sprintf("%s, keyed digest %x", ui.Bytes(r.StdinBytes), r.StdinDigest))
 	}
 	add("limits", limits(r.Limits))

@@ -121,7 +121,7 @@ type CapsuleLoaded struct {
 //
 // Actor: host. Scope: capsule.
 type CapsuleUnloaded struct {
-	Reason string // "removed": its directory is gone
+	Reason string // "removed": its directory is gone; "ended": it was a program that was run once, and has left
 	rest
 }
 

@@ -59,12 +59,12 @@ type SpawnRequested struct {
 	ArgsCount  uint32 // how many arguments were given
 	ArgsBytes  uint64 // their size together, in bytes
 	ArgsCut    bool   // whether Args is not all of them
-	ArgsDigest []byte // keyed, of all arguments, each followed by NUL; only if cut
+	ArgsDigest []byte // keyed, of all arguments, each followed by NUL; only if cut, and not of a request that was too large to be read
 
 	Cwd         string   // as the guest gave it; empty: the workspace
 	EnvKeys     []string // names of the variables given; the values are never stored
 	StdinBytes  uint64   // size of the standard input given
-	StdinDigest []byte   // keyed; empty without stdin
+	StdinDigest []byte   // keyed; empty without stdin, and of one that was too large to be read
 	Limits      *Limits  // the limits asked for
 	Label       string   // the name the guest gave the process, for people
 

@@ -52,6 +52,8 @@ type Daemon struct {
 	// engine is nil until the host is there; what runs programs is in it.
 	engine atomic.Pointer[engine]
 
+	programs programs
+
 	// mu guards what follows; it is held for single reads and writes.
 	mu        sync.Mutex
 	phase     control.Phase
@@ -67,6 +69,7 @@ func Run(o Options) error {
 	d := &Daemon{
 		cfg: o.Config, version: o.Version, log: o.Log, started: time.Now(), kernel: kernelRelease(), phase: control.PhaseStarting,
 	}
+	spread()
 	lock, err := lockData(d.cfg.Data, Holder{PID: os.Getpid(), Version: d.version, Started: d.started})
 	if err != nil {
 		return err

@@ -38,6 +38,7 @@ type fake struct {
 	stop       func(context.Context, event.Actor, *control.StopRequest) (*control.StopAnswer, error)
 	logs       func(context.Context, *control.LogsQuery, func(*control.LogChunk) error, func() error) error
 	bus        *ipc.Bus
+	run        func(ctx context.Context, r *control.RunRequest, module []byte, stdin io.Reader, stdout, stderr io.Writer) (uint32, error)
 }
 
 func (f *fake) Status() *control.Status {
@@ -54,6 +55,9 @@ func (f *fake) Logs(ctx context.Context, q *control.LogsQuery, chunk func(*contr
 }
 func (f *fake) Subscribe(pattern string) (*ipc.Subscription, error) {
 	return f.bus.Subscribe("operators", pattern)
+}
+func (f *fake) Run(ctx context.Context, _ event.Actor, r *control.RunRequest, module []byte, stdin io.Reader, stdout, stderr io.Writer) (uint32, error) {
+	return f.run(ctx, r, module, stdin, stdout, stderr)
 }
 func (f *fake) Capsules() *control.Capsules {
 	return &control.Capsules{Capsules: []control.Capsule{{Name: "builder"}}}

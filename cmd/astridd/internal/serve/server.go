@@ -58,6 +58,11 @@ type Backend interface {
 	// it waits for more; it returns their errors.
 	Logs(ctx context.Context, q *control.LogsQuery, chunk func(*control.LogChunk) error, flush func() error) error
 
+	// Run runs a WASI command module on behalf of an operator and returns the
+	// code with which it left. When the context ends it is cancelled. Both
+	// writers may be written to at once.
+	Run(ctx context.Context, by event.Actor, r *control.RunRequest, module []byte, stdin io.Reader, stdout, stderr io.Writer) (uint32, error)
+
 	// Subscribe subscribes an operator to the bus. Its errors are those of the
 	// bus.
 	Subscribe(pattern string) (*ipc.Subscription, error)
@@ -128,6 +133,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
+// runPath is the request that goes on for as long as a program runs.
+const runPath = "/v1/run"
+
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", s.status)
@@ -140,13 +148,14 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/invoke", s.invoke)
 	mux.HandleFunc("POST /v1/cancel", s.cancel)
 	mux.HandleFunc("POST /v1/stop", s.stopProcess)
+	mux.HandleFunc("POST "+runPath, s.run)
 	mux.HandleFunc("/", notFound)
 	return mux
 }
 
 func notFound(w http.ResponseWriter, r *http.Request) {
 	fail(w, control.Errorf(control.CodeUsage, "%s %s is not part of this protocol", r.Method, r.URL.Path).
-		WithHint("GET /v1/status, /v1/ps, /v1/events, /v1/ledger/newest, /v1/capsules, /v1/logs, /v1/bus; POST /v1/invoke, /v1/cancel, /v1/stop"))
+		WithHint("GET /v1/status, /v1/ps, /v1/events, /v1/ledger/newest, /v1/capsules, /v1/logs, /v1/bus; POST /v1/invoke, /v1/cancel, /v1/stop, /v1/run"))
 }
 
 // front does what holds for every request: version, who may, and a log line.
@@ -161,7 +170,9 @@ func (s *Server) front(next http.Handler) http.Handler {
 			return
 		}
 		s.o.Log.Debug("control request", "method", r.Method, "path", r.URL.Path, "uid", p.uid, "pid", p.pid)
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		if r.URL.Path != runPath { // whose body is as long as the program reads
+			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		}
 		next.ServeHTTP(w, r)
 	})
 }
@@ -204,9 +215,11 @@ func fail(w http.ResponseWriter, err error) {
 		http.Error(w, e.Message, e.Status())
 		return
 	}
+	b = append(b, '\n')
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(b))) // it is whole before the handler returns
 	w.WriteHeader(e.Status())
-	_, _ = w.Write(append(b, '\n')) // as above
+	_, _ = w.Write(b) // as above
 }
 
 // read decodes the JSON body of a request; an unknown field is an error, so

@@ -583,10 +583,8 @@ static const struct { const char *name; void (*run)(const line *); } ops[] = {
 	{"get-config", get_config}, {"get-caller", get_caller}, {"log", log_}, {"signal-ready", signal_ready},
 	{"clock-ms", clock_ms}, {"clock-monotonic-ns", clock_monotonic_ns}, {"sleep-ns", sleep_ns}, {"random-bytes", random_bytes},
 	{"check-capsule-capability", check_capability}, {"enumerate-capabilities", enumerate_capabilities},
-#ifndef NOIPC
 	{"publish", publish}, {"publish-as", publish_as}, {"subscribe", subscribe}, {"s.poll", s_poll}, {"s.recv", s_recv},
 	{"s.subscribe-readiness", s_readiness}, {"s.drop", s_drop}, {"get-interceptor-bindings", bindings},
-#endif
 	{"count", count}, {"spin", spin}, {"trap", trap},
 };
 

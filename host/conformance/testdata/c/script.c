@@ -216,12 +216,13 @@ static void put_encoded(str s) {
 	}
 }
 
-/* A long value is told by its length, its FNV-1a sum and its last 8 bytes. */
+/* A long value is told by its length, the FNV-1a sum of bytes spread over it,
+ * and its last 8 bytes. */
 enum { LONG = 2048 };
 
 static void put_sum(str s) {
-	u32 sum = 2166136261u;
-	for (u32 i = 0; i < s.len; i++) sum = (sum ^ (u8)s.ptr[i]) * 16777619u;
+	u32 sum = 2166136261u, step = s.len / LONG;
+	for (u32 i = 0; i < s.len; i += step) sum = (sum ^ (u8)s.ptr[i]) * 16777619u;
 	put_u64(s.len);
 	put(":", 1);
 	for (int shift = 28; shift >= 0; shift -= 4) put(&hex[sum >> shift & 15], 1);

@@ -5,7 +5,7 @@ import * as process from 'astrid:process/host@1.1.0';
 import { poll } from 'astrid:io/poll@1.0.0';
 import * as sys from 'astrid:sys/host@1.0.0';
 import * as ipc from 'astrid:ipc/host@1.0.0';
-import { all, field, fields, parse, setVar } from './script.js';
+import { all, cut, fields, parse, setVar } from './script.js';
 
 const handles = new Map();
 let lastHandle = 0;
@@ -30,7 +30,6 @@ function drop(line, key) {
 
 const number = (v) => (v === undefined ? undefined : Number(v));
 const big = (v) => (v === undefined ? undefined : BigInt(v));
-const cut = (s) => [s.slice(0, s.indexOf('=')), s.slice(s.indexOf('=') + 1)];
 
 function exit(e) {
   if (!e) return '-';
@@ -53,7 +52,7 @@ function injections(line) {
   for (const [key, v] of line.fields) {
     if (key !== 'file-env' && key !== 'file-path') continue;
     const [where, content] = cut(v);
-    found.push({ content: field(content), placement: { tag: key === 'file-env' ? 'env-pointer' : 'fixed-path', val: where } });
+    found.push({ content, placement: { tag: key === 'file-env' ? 'env-pointer' : 'fixed-path', val: where } });
   }
   return found;
 }
@@ -63,7 +62,7 @@ function request(line) {
   return {
     cmd: line.get('cmd') ?? '', args: all(line, 'arg'),
     stdin: line.bytes('stdin'),
-    env: all(line, 'env').map((e) => { const [key, value] = cut(e); return { key, value }; }),
+    env: all(line, 'env').map((e) => { const at = e.indexOf('='); return { key: e.slice(0, at), value: e.slice(at + 1) }; }),
     cwd: line.get('cwd'), limits: limits(line), fileInjections: injections(line),
     label: line.get('label'), keepStdinOpen: keep === undefined ? undefined : keep === 'true', overflow: line.get('overflow'),
     logRingBytes: number(line.get('log-ring-bytes')), maxLifetimeMs: big(line.get('max-lifetime-ms')),

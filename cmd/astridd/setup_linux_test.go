@@ -1,0 +1,80 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/astrid-os/processledger/host/abi/abitest"
+	"github.com/astrid-os/processledger/ledger/event"
+)
+
+// withSetup installs a capsule that has every form; version makes the module
+// another one, and what is in code runs in its install and in its run.
+func (s *site) withSetup(t *testing.T, version string, install, run []byte) {
+	t.Helper()
+	m := abitest.New()
+	m.Data(16, []byte(version))
+	m.Func("cabi_realloc", "iiii", "i", 0, abitest.Const(4096))
+	m.Func("astrid-install", "", "", 0, install)
+	m.Func("astrid-upgrade", "", "", 0)
+	m.Func("run", "", "", 0, run)
+	dir := filepath.Join(s.data, "capsules", "setup")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "Capsule.toml"), "[package]\nname = \"setup\"\nversion = \"1\"\n[[component]]\nfile = \"m.wasm\"\n")
+	write(t, filepath.Join(dir, "m.wasm"), string(m.Bytes()))
+}
+
+// TestSetupAndRun: a capsule is installed once and upgraded once for each new
+// module, over restarts and also when the daemon dies in the middle; its run is
+// begun at each start, and the stop of the daemon ends one that spins.
+func TestSetupAndRun(t *testing.T) {
+	s := newSite(t, `system_principal = "robot"`)
+	began := func(d *daemonProcess, want ...string) {
+		t.Helper()
+		ready := d.ready(t)
+		if len(ready.Problems) > 0 {
+			t.Fatalf("status: %+v", ready)
+		}
+		var got []string
+		for end := time.Now().Add(patience); !slices.Equal(got, want) && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			got = nil
+			for _, b := range events[*event.InvocationStarted](t, s, event.KindInvocationStarted) {
+				got = append(got, b.Action)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("called %q, want %q", got, want)
+		}
+	}
+	s.withSetup(t, "one", abitest.Forever(), nil)
+	d := s.start(t)
+	began(d, "astrid-install")
+	d.kill(t)
+
+	s.withSetup(t, "two", nil, abitest.Forever())
+	d = s.start(t)
+	began(d, "astrid-install", "astrid-install", "run")
+	d.stop(t)
+
+	d = s.start(t)
+	began(d, "astrid-install", "astrid-install", "run", "run")
+	d.stop(t)
+
+	s.withSetup(t, "three", nil, nil)
+	d = s.start(t)
+	began(d, "astrid-install", "astrid-install", "run", "run", "astrid-upgrade", "run")
+	want := []string{"daemon-restart", "ok", "cancelled", "cancelled", "ok", "ok"}
+	eventually(t, "the last run has finished", func() bool {
+		var ends []string
+		for _, b := range events[*event.InvocationFinished](t, s, event.KindInvocationFinished) {
+			ends = append(ends, b.Outcome)
+		}
+		return slices.Equal(ends, want)
+	})
+	d.stop(t)
+}
