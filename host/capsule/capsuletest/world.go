@@ -169,6 +169,7 @@ func (w *World) Restart(t testing.TB) {
 	w.Host.Close()
 	must(t, w.Live.Close())
 	gone := w.Runner
+	w.Bus = ipc.New(ipc.Options{})
 	w.open(t)
 	// What is left of the old instances can reach nothing any more.
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
