@@ -92,3 +92,17 @@ func play(t *testing.T, lane *conformance.Lane, c *conformance.Case) {
 		t.Errorf("%s\n%s", c.File, diff)
 	}
 }
+
+// TestEverythingIsCovered: each function and error has a case in each revision
+// that has it, and each number and known behaviour has one.
+func TestEverythingIsCovered(t *testing.T) {
+	var all []conformance.Guest
+	for _, g := range guests {
+		all = append(all, g.Guest)
+	}
+	c := conformance.Cover(cases(t), all)
+	t.Log("cases that have each item, by guest:\n" + c.Table())
+	for _, m := range c.Missing(all) {
+		t.Error("no case has " + m)
+	}
+}
