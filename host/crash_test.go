@@ -111,6 +111,7 @@ func TestCrashes(t *testing.T) {
 func crashAt(t *testing.T, point, workload string) {
 	t.Run(point+"/"+workload, func(t *testing.T) {
 		t.Parallel()
+		driver() // built before the world: what is left there lives for seconds
 		w := newWorld(t)
 		if workload == "recover" {
 			w.leaveWork()

@@ -252,7 +252,7 @@ func (o *owner) drainLocked() (stdout, stderr []byte) {
 		defer o.drainedTo(o.child.Written())
 	}
 	stdout, stderr, err := o.child.DrainLogs()
-	if err != nil {
+	if err != nil && !o.released.Load() {
 		o.h.log.Warn("output could not be read", "handle", o.id, "error", err)
 	}
 	return stdout, stderr

@@ -293,7 +293,8 @@ func (c *Child) deliver(m *shim.Message) {
 
 // ask sends a request and waits for its answer. ErrShimGone says that it may or
 // may not have been carried out by a shim that is gone now, ErrNoAnswer the same
-// of one that is silent for that long.
+// of one that is silent for that long, or that has let its queue run full: a
+// program that stops its shim must not hold up whoever is to end it.
 func (c *Child) ask(m *shim.Message, bound time.Duration) (*shim.Message, error) {
 	answer := make(chan *shim.Message, 1)
 	c.mu.Lock()
@@ -308,7 +309,11 @@ func (c *Child) ask(m *shim.Message, bound time.Duration) (*shim.Message, error)
 	}
 	c.waiting[m.Seq] = answer
 	c.mu.Unlock()
-	if err := c.conn.Send(m); err != nil {
+	if err := c.conn.TrySend(m); err != nil {
+		c.forgetAnswer(m.Seq)
+		if errors.Is(err, shim.ErrWouldBlock) {
+			return nil, ErrNoAnswer
+		}
 		return nil, fmt.Errorf("%w: %w", ErrShimGone, err)
 	}
 	timeout := time.NewTimer(bound)
@@ -320,11 +325,16 @@ func (c *Child) ask(m *shim.Message, bound time.Duration) (*shim.Message, error)
 		}
 		return a, nil
 	case <-timeout.C:
-		c.mu.Lock()
-		delete(c.waiting, m.Seq)
-		c.mu.Unlock()
+		c.forgetAnswer(m.Seq)
 		return nil, ErrNoAnswer
 	}
+}
+
+// forgetAnswer is for whoever waits for it no more.
+func (c *Child) forgetAnswer(seq uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.waiting, seq)
 }
 
 // held returns the program's pidfd, nil if none is known, and whether this end
