@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/astrid-os/processledger/host/poll"
 	"github.com/astrid-os/processledger/ledger/event"
 	"github.com/astrid-os/processledger/projector"
@@ -312,5 +314,32 @@ func TestRetentionEndsWhatNobodyReleases(t *testing.T) {
 	}
 	if n := w.directories(); n != 0 {
 		t.Errorf("%d directories", n)
+	}
+}
+
+// Being taken in is a use, also where the shim was silent for long before it.
+func TestIdleCountsFromALateAdoption(t *testing.T) {
+	t.Parallel()
+	const idle = 1500 * time.Millisecond
+	w := newWorld(t)
+	_, r := w.keep(alice, "trap 'exit 8' TERM; "+stays, idleAfter(idle))
+	w.began(r)
+	f := w.only()
+	w.stopShim(f)
+	w.abandon()
+	w.open() // it waits for the shim, longer than that
+	if err := unix.Kill(int(f.Shim.PID), unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	w.endOf(w.host.owner(f.ID))
+	var adopted int64
+	for _, e := range w.events(1) {
+		if e.Kind() == event.KindProcessAdopted {
+			adopted = e.Boottime
+		}
+	}
+	// The adoption is recorded a little after it.
+	if fired, at := w.timers(); len(fired) != 1 || time.Duration(at[0]-adopted) < idle-200*time.Millisecond {
+		t.Errorf("fired %v, %v after the adoption", fired, time.Duration(at[0]-adopted))
 	}
 }
