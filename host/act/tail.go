@@ -55,15 +55,7 @@ func (t *Tail) ReadSince(s Stream, pos uint64, most int) (data []byte, from uint
 	ended := t.c.endedStreams()[s] // before the read: an end that is seen has all bytes before it
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	r := t.logs[s]
-	if r == nil {
-		return nil, 0, false, errClosedChild
-	}
-	data, from, total, err := r.ReadAt(pos, most)
-	if err != nil {
-		return nil, 0, false, err
-	}
-	return data, from, ended && from+uint64(len(data)) == total, nil
+	return readSince(t.logs[s], pos, most, ended)
 }
 
 // More is ready once one of the streams has come beyond the bytes in after, and
