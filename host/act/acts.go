@@ -138,7 +138,7 @@ func (c *Child) sendSignal(sig uint32, target event.SignalTarget, cause string) 
 		bound = askBound
 	}
 	a, err := c.ask(&shim.Message{Type: shim.TypeSignal, Signal: sig, Target: uint32(target), Cause: cause}, bound)
-	if err != nil && killsTree(sig, target) && (errors.Is(err, ErrNoAnswer) || c.deaf()) {
+	if errors.Is(err, ErrNoAnswer) && killsTree(sig, target) {
 		return c.killSilent()
 	}
 	switch {

@@ -293,8 +293,7 @@ func (c *Child) deliver(m *shim.Message) {
 
 // ask sends a request and waits for its answer. ErrShimGone says that it may or
 // may not have been carried out by a shim that is gone now, ErrNoAnswer the same
-// of one that is silent for that long, or that has let its queue run full: a
-// program that stops its shim must not hold up whoever is to end it.
+// of one that is silent for that long.
 func (c *Child) ask(m *shim.Message, bound time.Duration) (*shim.Message, error) {
 	answer := make(chan *shim.Message, 1)
 	c.mu.Lock()
@@ -309,15 +308,12 @@ func (c *Child) ask(m *shim.Message, bound time.Duration) (*shim.Message, error)
 	}
 	c.waiting[m.Seq] = answer
 	c.mu.Unlock()
-	if err := c.conn.TrySend(m); err != nil {
-		c.forgetAnswer(m.Seq)
-		if errors.Is(err, shim.ErrWouldBlock) {
-			return nil, ErrNoAnswer
-		}
-		return nil, fmt.Errorf("%w: %w", ErrShimGone, err)
-	}
 	timeout := time.NewTimer(bound)
 	defer timeout.Stop()
+	if err := c.send(m, timeout.C); err != nil {
+		c.forgetAnswer(m.Seq)
+		return nil, err
+	}
 	select {
 	case a, ok := <-answer:
 		if !ok {
@@ -327,6 +323,25 @@ func (c *Child) ask(m *shim.Message, bound time.Duration) (*shim.Message, error)
 	case <-timeout.C:
 		c.forgetAnswer(m.Seq)
 		return nil, ErrNoAnswer
+	}
+}
+
+// send sends a request, until late: a program of the same user can have its
+// shim's queue run full, and must not hold up for ever whoever is to end it.
+func (c *Child) send(m *shim.Message, late <-chan time.Time) error {
+	for {
+		err := c.conn.TrySend(m)
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, shim.ErrWouldBlock):
+			return fmt.Errorf("%w: %w", ErrShimGone, err)
+		}
+		select {
+		case <-time.After(lookPause):
+		case <-late:
+			return ErrNoAnswer
+		}
 	}
 }
 

@@ -58,24 +58,7 @@ func (c *Child) endShim(cause string) error {
 	return c.shim.signal(unix.SIGKILL)
 }
 
-// deaf tells whether the shim lives and cannot be told anything: it has given up
-// its connection, as it does to a daemon that does not read.
-func (c *Child) deaf() bool {
-	c.mu.Lock()
-	over := c.ended || c.released
-	c.mu.Unlock()
-	if over {
-		return false
-	}
-	p, err := c.shim.dup()
-	if err != nil {
-		return false
-	}
-	defer p.close()
-	return !p.dead()
-}
-
-// killSilent ends the tree of a shim that does not answer, or cannot be asked: a
+// killSilent ends the tree of a shim that was asked to and does not answer: a
 // program of the same user can stop it, in the weaker mode. A shim that was only
 // stopped goes on and carries the request out; else it is killed, and its
 // namespace with it. Without a namespace only the program is sure to die along.

@@ -181,26 +181,6 @@ func TestAKillEndsTheTreeOfAShimWithAFullQueue(t *testing.T) {
 	})
 }
 
-// A KILL ends the tree of a shim that lives and has given up the connection.
-func TestAKillEndsTheTreeOfAShimThatCannotBeTold(t *testing.T) {
-	t.Parallel()
-	both(t, func(t *testing.T, h *house) {
-		c := h.start(h.sh("exec sleep 1000"))
-		h.started(c)
-		other := h.dial(c)
-		h.until("the shim listens to another", func() bool {
-			return errors.Is(c.conn.TrySend(&shim.Message{Type: shim.TypeDrained}), syscall.EPIPE)
-		})
-		if got := h.signal(c, 9, event.TargetTree, "cancel"); got.Delivered || !strings.Contains(got.Detail, "killed itself") {
-			t.Errorf("the result is %+v", got)
-		}
-		if n := h.next(c); n.Gone == nil || !n.Gone.Ran {
-			t.Errorf("it ended as %s", show(n))
-		}
-		other.Close()
-	})
-}
-
 // dial connects to a child's shim as the next daemon would.
 func (h *house) dial(c *Child) *shim.Conn {
 	h.t.Helper()

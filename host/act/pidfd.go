@@ -60,12 +60,6 @@ func (p *pidfd) dup() (*pidfd, error) {
 // is 0. ErrAlive says that it has not.
 func (p *pidfd) wait(bound time.Duration) error { return p.await(unix.POLLIN, bound) }
 
-// dead tells whether the process has ended, as wait would.
-func (p *pidfd) dead() (dead bool) {
-	err := p.rc.Control(func(fd uintptr) { dead = polled(int(fd), unix.POLLIN) })
-	return err == nil && dead
-}
-
 // reaped blocks until somebody has collected the exit status, like wait.
 func (p *pidfd) reaped(bound time.Duration) error { return p.await(unix.POLLHUP, bound) }
 

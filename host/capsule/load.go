@@ -251,8 +251,15 @@ func (s *Set) compiled(ctx context.Context, module []byte) (cm wazero.CompiledMo
 		return nil, nil, err
 	}
 	linked, unserved := bind.Link(s.runtime, module)
-	if linked != nil {
+	var names *bind.UnservedError
+	switch {
+	case linked != nil:
 		module = linked
+	case !errors.As(unserved, &names):
+		return nil, nil, unserved // wazero must not see what cannot be read
+	}
+	if module, err = checkCounts(module); err != nil {
+		return nil, nil, err
 	}
 	if module, err = capTables(module); err != nil {
 		return nil, nil, err
