@@ -121,7 +121,12 @@ func (c *Child) ReadSince(s Stream, pos uint64, most int) (data []byte, from uin
 	ended := c.endedStreams()[s] // before the read: an end that is seen has all bytes before it
 	c.logMu.Lock()
 	defer c.logMu.Unlock()
-	r := c.logs[s]
+	return readSince(c.logs[s], pos, most, ended)
+}
+
+// readSince reads a stream's ring, nil if it is closed; ended tells whether the
+// stream had ended before.
+func readSince(r *shim.RingReader, pos uint64, most int, ended bool) (data []byte, from uint64, eof bool, err error) {
 	if r == nil {
 		return nil, 0, false, errClosedChild
 	}
