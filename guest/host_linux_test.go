@@ -8,9 +8,11 @@ import (
 
 	"github.com/astrid-os/processledger/guest"
 	"github.com/astrid-os/processledger/guest/ipc"
+	"github.com/astrid-os/processledger/host"
 	"github.com/astrid-os/processledger/host/capsule"
 	"github.com/astrid-os/processledger/host/capsule/capsuletest"
 	hostipc "github.com/astrid-os/processledger/host/ipc"
+	"github.com/astrid-os/processledger/ledger/event"
 )
 
 func TestMain(m *testing.M) { os.Exit(capsuletest.Main(m)) }
@@ -30,15 +32,51 @@ func TestOnTheHost(t *testing.T) {
 	for _, action := range []string{
 		"system", "bus", "background", "follow", "polls", "persistent", "watch", "files", "garbage",
 	} {
-		t.Run(action, func(t *testing.T) {
-			a, err := w.Runner.Invoke(t.Context(), capsule.Invocation{Principal: "alice", Capsule: "selftest", Action: action, CallID: action})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if a.Action != guest.Continue {
-				t.Errorf("%s: %s", a.Action, a.Data)
-			}
-		})
+		t.Run(action, func(t *testing.T) { invoke(t, w, action) })
+	}
+	// Goroutines that are in the middle of a call of the host when another call
+	// of the capsule returns.
+	for range 20 {
+		invoke(t, w, "chatter")
+	}
+}
+
+// invoke calls an action for alice, which must not complain.
+func invoke(t *testing.T, w *capsuletest.World, action string) capsule.Answer {
+	t.Helper()
+	a, err := w.Runner.Invoke(t.Context(), capsule.Invocation{Principal: "alice", Capsule: "selftest", Action: action, CallID: action})
+	if err != nil {
+		t.Fatalf("%s: %v", action, err)
+	}
+	if a.Action != guest.Continue {
+		t.Errorf("%s: %s: %s", action, a.Action, a.Data)
+	}
+	return a
+}
+
+// TestCancelOnTheHost holds that every wait of the SDK ends with a cancel, and
+// says so, and that a guest can clean up after it.
+func TestCancelOnTheHost(t *testing.T) {
+	w := world(t, "selftest")
+	waits, err := w.Bus.Subscribe("test", "selftest.v1.waits")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer waits.Close()
+	ended := make(chan capsule.Answer, 1)
+	go func() {
+		defer close(ended)
+		ended <- invoke(t, w, "cancelled")
+	}()
+	if e, err := waits.Recv(t.Context(), 30*time.Second); err != nil || len(e.Messages) != 1 {
+		t.Fatalf("the guest does not wait: %+v, %v", e, err)
+	}
+	operator := event.Actor{Kind: event.ActorOperator}
+	if _, err := w.Host.Cancel(t.Context(), operator, host.CancelRequest{Principal: "alice", CallIDs: []string{"cancelled"}}); err != nil {
+		t.Fatal(err)
+	}
+	if a := <-ended; a.Outcome != capsule.OutcomeCancelled {
+		t.Errorf("outcome %q", a.Outcome)
 	}
 }
 

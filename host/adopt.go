@@ -26,6 +26,9 @@ func (r *recovery) adopt(ctx context.Context, o *owner, handle *projector.Handle
 	} else {
 		r.count(&r.n.Adopted)
 	}
+	if o.kept != nil {
+		o.kept.touch() // again: its shim may have been silent until now
+	}
 	r.h.work.Go(func() { o.runAdopted(handle) })
 	if !ephemeral {
 		return

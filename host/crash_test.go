@@ -111,6 +111,7 @@ func TestCrashes(t *testing.T) {
 func crashAt(t *testing.T, point, workload string) {
 	t.Run(point+"/"+workload, func(t *testing.T) {
 		t.Parallel()
+		driver() // built before the world: what is left there lives for seconds
 		w := newWorld(t)
 		if workload == "recover" {
 			w.leaveWork()
@@ -309,6 +310,7 @@ func (d *drivenHost) start(body string) (*Process, error) {
 // keep runs a script in the persistent tier and waits until it has begun.
 func (d *drivenHost) keep(body string, change func(*Request)) (string, error) {
 	r := d.script(body)
+	r.MaxLifetimeMS = ptr(uint64(keptMS))
 	change(&r)
 	id, err := d.SpawnPersistent(context.Background(), alice, r)
 	for err == nil {

@@ -192,6 +192,10 @@ func (w *world) spawnTier(ctx context.Context, tier event.Tier, r Request) error
 		_, err := w.host.Spawn(ctx, alice, r)
 		return err
 	}
+	if tier == event.TierPersistent {
+		_, err := w.host.SpawnPersistent(ctx, alice, r)
+		return err
+	}
 	_, err := w.host.SpawnBackground(ctx, alice, r)
 	return err
 }

@@ -170,7 +170,7 @@ func (o *owner) releaseNow(reason string) {
 // with what is left of its retention. One after it leaves a released handle with
 // a directory, which recovery deletes.
 func (o *owner) releaseWith(reason string, before func(*projector.Handle) []*event.Event) {
-	o.alarms = nil
+	o.alarms, o.leaving = nil, true // while it waits for the ledger nobody need wish for it again
 	c, err := o.record(func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
 		h, ok := tip.Handle(o.id)
 		if !ok || !h.Phase.Terminal() {

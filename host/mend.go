@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/astrid-os/processledger/ledger"
+	"github.com/astrid-os/processledger/projector"
 )
 
 // mendPause is the pause between two attempts to reopen a failed ledger: the
@@ -39,6 +40,30 @@ func (h *Host) resumeRecording() {
 	h.announceReopened()
 	if _, err := h.recover(h.ctx, true); err != nil && h.ctx.Err() == nil {
 		h.log.Error("the handles could not be matched after the ledger was reopened", "error", err)
+	}
+	for _, o := range h.ownersOf(func(o *owner) bool { return o.kept != nil }) {
+		o.catchUp()
+	}
+}
+
+// catchUp takes in what a commit left that failed and persisted: whoever asked
+// was told that it is not known, and nobody has carried it out.
+func (o *owner) catchUp() {
+	closed := false
+	o.h.live.View(func(s *projector.State) {
+		h, ok := s.Handle(o.id)
+		if !ok {
+			return
+		}
+		closed = h.StdinClosed
+		// In here no newer state can have come to the owner: what is set is
+		// never older than what it has.
+		o.rearm(h.Watch)
+	})
+	if child := o.reachable(); closed && child != nil && child.StdinHeld() {
+		scope := o.scope
+		scope.Actor = hostActor
+		o.noteStdin(o.endStdin(o.h.record, scope, "guest", child))
 	}
 }
 

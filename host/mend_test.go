@@ -4,6 +4,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -187,4 +189,124 @@ func TestEmergencyWhileAnOwnerWaits(t *testing.T) {
 		t.Errorf("%s, %v", exitText(&exit), err)
 	}
 	w.until("the cancel is settled", func() bool { return len(w.live.Snapshot().Cancels()) == 0 })
+}
+
+// persists leaves an event as a commit does that failed and persisted: it is in
+// the ledger, and neither whoever asked nor the owner was told.
+func (w *world) persists(t *testing.T, o *owner, b event.Body) {
+	t.Helper()
+	w.host.unregister(o)
+	w.record(o.scope, b)
+	w.host.mu.Lock()
+	w.host.owners[o.id] = o
+	w.host.mu.Unlock()
+	repair := brokenDisk(t)
+	w.failedCommit()
+	repair()
+	w.until("the ledger goes on", func() bool { return !w.hasFailed() })
+}
+
+func TestAWatchOfACommitThatFailedAndPersisted(t *testing.T) {
+	w := newWorld(t)
+	l := w.hears("alice")
+	body := "trap 'exit 4' TERM; " + stays
+	armed, r := w.keep(alice, body)
+	w.began(r)
+	w.persists(t, w.kept(alice, armed), &event.WatchArmed{Suffix: "armed"})
+	if err := w.host.WatchProcess(t.Context(), alice, armed, ptr("armed")); err != nil {
+		t.Fatal(err)
+	}
+	disarmed, r := w.keep(alice, body)
+	w.began(r)
+	if err := w.host.WatchProcess(t.Context(), alice, disarmed, ptr("disarmed")); err != nil {
+		t.Fatal(err)
+	}
+	o := w.kept(alice, disarmed)
+	w.persists(t, o, &event.WatchDisarmed{Reason: "guest"})
+	w.until("nobody watches", func() bool { return !o.watched(func(*watch) bool { return true }) })
+	for _, id := range []string{disarmed, armed} {
+		if _, err := w.host.StopProcess(t.Context(), alice, id, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	topic, _ := l.next()
+	for topic == "log-ready.armed" { // a shell may tell of its child's end
+		topic, _ = l.next()
+	}
+	if topic != "exited.armed" {
+		t.Errorf("published %s", topic)
+	}
+}
+
+func TestAnInputClosedByACommitThatFailedAndPersisted(t *testing.T) {
+	w := newWorld(t)
+	p, _ := w.attached("cat; echo end", open)
+	w.writes(p, "all ")
+	w.persists(t, p.o, &event.StdinClosed{Reason: "guest", Bytes: 4})
+	if r := w.withOutput(p); string(r.Stdout) != "all end\n" {
+		t.Errorf("the program read %q", r.Stdout)
+	}
+	if got := w.inputs(); len(got) != 2 || got[1] != "guest after 4 by host" {
+		t.Errorf("recorded %q", got)
+	}
+}
+
+// TestAReleaseIsBegunOnce has a release wait for the ledger while there is ever
+// more to look at: none is begun inside of another.
+func TestAReleaseIsBegunOnce(t *testing.T) {
+	w := newWorld(t)
+	id, o := w.endedKept(func(*Request) {})
+	repair := brokenDisk(t)
+	w.failedCommit()
+	released := make(chan error, 1)
+	go func() { released <- w.host.ReleaseProcess(t.Context(), alice, id) }()
+	releases := func() int {
+		all := make([]byte, 1<<20)
+		return strings.Count(string(all[:runtime.Stack(all, true)]), "(*owner).releaseNow(")
+	}
+	w.until("the release waits", func() bool { return releases() > 0 })
+	for range 20 {
+		o.poke()
+		w.until("it is looked at", func() bool { return len(o.wake) == 0 })
+	}
+	if n := releases(); n != 1 {
+		t.Errorf("%d releases, one inside of another", n)
+	}
+	repair()
+	if err := <-released; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAnInputIsResumedInAnOutage has the disk fail as soon as a process is taken
+// in whose input is still to be closed: it can be ended all the same.
+func TestAnInputIsResumedInAnOutage(t *testing.T) {
+	w := newWorld(t)
+	p, _ := w.attached("cat", open)
+	w.record(p.o.scope, &event.StdinClosed{Reason: "guest"})
+	f := w.only()
+	w.stopShim(f)
+	w.abandon()
+	w.open() // it is taken in later
+	broken := make(chan func(), 1)
+	w.live.OnCommit(func(es []*event.Event) {
+		if es[0].Kind() == event.KindProcessAdopted {
+			broken <- brokenDisk(t)
+		}
+	})
+	if err := unix.Kill(int(f.Shim.PID), unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	repair := within(t, 20*time.Second, "it is taken in", broken)
+	w.until("a commit fails", w.hasFailed)
+	stopped := make(chan error, 1)
+	go func() {
+		_, err := w.host.StopHandle(t.Context(), operator, f.ID, nil)
+		stopped <- err
+	}()
+	w.until("the program is dead", func() bool { return len(worldcheck.Marked(w.witness)) == 0 })
+	repair()
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
 }

@@ -69,6 +69,7 @@ type owner struct {
 	closing   bool                  // end has begun: nothing is left to be sent a signal
 	killed    bool                  // the wanted KILL was ordered
 	killedFor map[string]bool       // causes, and their cancels, whose KILL after the grace was ordered
+	leaving   bool                  // a release is being recorded
 	finished  bool                  // released
 	takenBack bool                  // the directory went with an abandoned child
 
@@ -223,7 +224,7 @@ func (o *owner) followUp() {
 	kill, release := o.kill, o.release
 	o.mu.Unlock()
 	if o.over() {
-		if release != "" && !o.finished {
+		if release != "" && !o.leaving && !o.finished {
 			o.releaseNow(release)
 		}
 		return

@@ -179,8 +179,17 @@ func (o *owner) abandon() {
 	o.takenBack = true
 }
 
-// startedOr waits until the start is durable, or says why there was none.
+// startedOr waits until the start is durable, or says why there was none. Where
+// it says so nobody gets the handle: what has ended is released.
 func (o *owner) startedOr() error {
+	err := o.awaitStarted()
+	if err != nil && o.over() {
+		o.letGo("refused", "")
+	}
+	return err
+}
+
+func (o *owner) awaitStarted() error {
 	select {
 	case <-o.running:
 	case <-o.gone:

@@ -3,6 +3,8 @@ package host
 import (
 	"strings"
 	"testing"
+
+	"github.com/astrid-os/processledger/ledger/event"
 )
 
 func TestSpawnRunsToTheEnd(t *testing.T) {
@@ -20,5 +22,21 @@ func TestSpawnRunsToTheEnd(t *testing.T) {
 	}
 	if n := w.counts("alice").Total(); n != 0 {
 		t.Errorf("%d slots taken after the end", n)
+	}
+}
+
+// TestNobodyHoldsWhatWasLostAtItsStart has the shim die between go and the start:
+// the caller is told so, and gets no handle, so none is held.
+func TestNobodyHoldsWhatWasLostAtItsStart(t *testing.T) {
+	w := newWorld(t, func(w *world) { w.shim = crashingShim() })
+	for _, tier := range []event.Tier{event.TierBackground, event.TierPersistent} {
+		if err := w.spawnTier(t.Context(), tier, w.script("true")); CodeOf(err) != Unknown {
+			t.Errorf("%v: %v, want unknown", tier, err)
+		}
+	}
+	w.until("nothing is held", func() bool { return w.live.Snapshot().HeldAll().Total() == 0 })
+	w.settled()
+	if n := w.directories(); n != 0 {
+		t.Errorf("%d directories are left", n)
 	}
 }

@@ -108,16 +108,17 @@ func (o *owner) closeStdin(ctx context.Context, c Caller) error {
 // endStdin records the end of the input, and carries it out.
 //
 // A crash in between leaves an input that is recorded as closed and is open:
-// resumeStdin closes it.
+// resumeStdin closes it. So does a commit that failed and persisted; catchUp
+// closes that one.
 func (o *owner) endStdin(commit committer, scope event.Scope, reason string, child *act.Child) error {
-	undone := child.StdinOpen() || child.StdinBroken()
+	undone := child.StdinHeld()
 	body := &event.StdinClosed{Reason: reason, Bytes: child.StdinWritten()}
 	c, err := commit(func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
 		h, ok := tip.Handle(o.id)
 		switch {
 		case !ok || !h.Phase.Live() || !h.KeepStdinOpen:
 			return nil, nil
-		case h.StdinClosed && (!undone || h.Adopted.Seq <= h.StdinClosedSeq):
+		case h.StdinClosed && !undone, !tip.StdinClosable(h):
 			return nil, nil
 		}
 		return []*event.Event{{Scope: scope, Body: body}}, nil
@@ -144,7 +145,7 @@ func (o *owner) resumeStdin(handle *projector.Handle) {
 	case handle.StdinClosed && o.child.StdinOpen():
 		scope := o.scope
 		scope.Actor = hostActor
-		o.noteStdin(o.endStdin(o.h.record, scope, "guest", o.child))
+		o.noteStdin(o.endStdin(o.record, scope, "guest", o.child))
 	}
 }
 
@@ -252,7 +253,7 @@ func (o *owner) drainLocked() (stdout, stderr []byte) {
 		defer o.drainedTo(o.child.Written())
 	}
 	stdout, stderr, err := o.child.DrainLogs()
-	if err != nil {
+	if err != nil && !o.released.Load() {
 		o.h.log.Warn("output could not be read", "handle", o.id, "error", err)
 	}
 	return stdout, stderr

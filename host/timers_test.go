@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/astrid-os/processledger/host/poll"
 	"github.com/astrid-os/processledger/ledger/event"
 	"github.com/astrid-os/processledger/projector"
@@ -312,5 +314,53 @@ func TestRetentionEndsWhatNobodyReleases(t *testing.T) {
 	}
 	if n := w.directories(); n != 0 {
 		t.Errorf("%d directories", n)
+	}
+}
+
+// Being taken in is a use, also where the shim was silent for long before it.
+func TestIdleCountsFromALateAdoption(t *testing.T) {
+	t.Parallel()
+	const idle = 1500 * time.Millisecond
+	w := newWorld(t)
+	_, r := w.keep(alice, "trap 'exit 8' TERM; "+stays, idleAfter(idle))
+	w.began(r)
+	f := w.only()
+	w.stopShim(f)
+	w.abandon()
+	w.open() // it waits for the shim, longer than that
+	if err := unix.Kill(int(f.Shim.PID), unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	w.endOf(w.host.owner(f.ID))
+	var adopted int64
+	for _, e := range w.events(1) {
+		if e.Kind() == event.KindProcessAdopted {
+			adopted = e.Boottime
+		}
+	}
+	// The adoption is recorded a little after it.
+	if fired, at := w.timers(); len(fired) != 1 || time.Duration(at[0]-adopted) < idle-200*time.Millisecond {
+		t.Errorf("fired %v, %v after the adoption", fired, time.Duration(at[0]-adopted))
+	}
+}
+
+// The machine may sleep, and a timer of Go's does not know: an alarm is looked at
+// often enough to be late by a minute at most.
+func TestAlarmsAreNotLateAfterASleep(t *testing.T) {
+	o := new(owner)
+	if _, ok := o.untilAlarm(); ok {
+		t.Error("there is none")
+	}
+	o.alarms = []alarm{{at: boottime() + int64(6*time.Hour)}}
+	if pause, ok := o.untilAlarm(); !ok || pause != time.Minute {
+		t.Errorf("one in six hours is looked at in %v", pause)
+	}
+	o.alarms = append(o.alarms, alarm{at: boottime() + int64(time.Second)}, alarm{at: boottime() + int64(time.Hour)})
+	if pause, ok := o.untilAlarm(); !ok || pause > time.Second || pause < time.Second/2 {
+		t.Errorf("one in a second is looked at in %v", pause)
+	}
+	o.alarms = append(o.alarms, alarm{at: boottime() - int64(time.Hour)}) // while it slept
+	if pause, ok := o.untilAlarm(); !ok || pause != 0 {
+		t.Errorf("one that is due is looked at in %v", pause)
 	}
 }

@@ -112,17 +112,22 @@ type watch struct {
 	after [2]uint64
 }
 
-// arm takes in a durable watch.armed; an empty suffix stands for the id. The
-// committer calls it, and recovery.
+// suffixOf is what stands in the topics for a recorded suffix: an empty one stands
+// for the id.
+func (o *owner) suffixOf(recorded string) string {
+	if recorded == "" {
+		return o.kept.id
+	}
+	return recorded
+}
+
+// arm takes in a durable watch.armed. The committer calls it, and recovery.
 func (o *owner) arm(suffix string) {
 	if o.kept == nil {
 		return
 	}
-	if suffix == "" {
-		suffix = o.kept.id
-	}
 	o.mu.Lock()
-	o.kept.watch = &watch{suffix: suffix, fresh: true}
+	o.kept.watch = &watch{suffix: o.suffixOf(suffix), fresh: true}
 	o.mu.Unlock()
 	o.poke()
 }
@@ -137,6 +142,16 @@ func (o *owner) disarm(b *event.WatchDisarmed) {
 	o.kept.watch = nil
 	o.mu.Unlock()
 	o.poke()
+}
+
+// rearm has the watch be what the ledger says of it.
+func (o *owner) rearm(want *projector.Watch) {
+	switch {
+	case want == nil:
+		o.disarm(&event.WatchDisarmed{Reason: "guest"})
+	case !o.watched(func(w *watch) bool { return w.suffix == o.suffixOf(want.Suffix) }):
+		o.arm(want.Suffix)
+	}
 }
 
 // watched calls fn with the armed watch, if there is one, and tells what it

@@ -354,10 +354,15 @@ func (w *world) events(from uint64) (es []*event.Event) {
 	return es
 }
 
+// keptMS is how long a persistent process of a test lives at most: one that a
+// failed test leaves behind is not to stay for hours.
+const keptMS = 120_000
+
 // keep runs a script in the persistent tier.
 func (w *world) keep(c Caller, body string, change ...func(*Request)) (id string, r Request) {
 	w.t.Helper()
 	r = w.script(body)
+	r.MaxLifetimeMS = ptr(uint64(keptMS))
 	for _, f := range change {
 		f(&r)
 	}

@@ -56,9 +56,19 @@ func (s *State) watchDisarmed(e *event.Event) error {
 	return nil
 }
 
-// stdinClosed ends an input that was to stay open, once; again only after an
-// adoption, since a crash may have kept the first from being carried out and
-// its receipt is gone. An ended process may take it too: the write that broke
+// StdinClosable tells whether the end of a handle's input may be recorded: once,
+// and again only after an adoption or a recovery, since a crash, or a commit that
+// failed and persisted, may have kept the first from being carried out and its
+// receipt is gone.
+func (s *State) StdinClosable(h *Handle) bool {
+	since := h.Adopted.Seq
+	if s.run != nil {
+		since = max(since, s.run.Recovered.Seq)
+	}
+	return !h.StdinClosed || since > h.StdinClosedSeq
+}
+
+// stdinClosed ends an input that was to stay open. An ended process may take it too: the write that broke
 // told of the end before its exit was recorded.
 func (s *State) stdinClosed(e *event.Event) error {
 	h, phase := s.phaseOf(e)
@@ -69,7 +79,7 @@ func (s *State) stdinClosed(e *event.Event) error {
 	switch {
 	case !h.KeepStdinOpen:
 		return of(e, subject, "not kept open", "closed")
-	case h.StdinClosed && h.Adopted.Seq <= h.StdinClosedSeq:
+	case !s.StdinClosable(h):
 		return of(e, subject, "closed", "closed")
 	}
 	h.StdinClosed, h.StdinClosedSeq = true, e.Seq

@@ -59,7 +59,10 @@ func startDaemon(ts *testscript.TestScript, dir string) {
 	done := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(done) }()
 	daemons.Store(dir, &runningDaemon{cmd, done})
-	ts.Defer(func() { endDaemon(ts, dir, syscall.SIGTERM) })
+	ts.Defer(func() {
+		stopKept(filepath.Join(dir, "data", "control.sock"))
+		endDaemon(ts, dir, syscall.SIGTERM)
+	})
 	client := control.NewClient(filepath.Join(dir, "data", "control.sock"))
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -77,30 +80,57 @@ func startDaemon(ts *testscript.TestScript, dir string) {
 	}
 }
 
-// module builds the example capsule once and returns its directory.
-var module = sync.OnceValues(func() (string, error) {
-	bin, err := binaries()
+// stopKept stops the persistent processes that a script which failed has left:
+// nobody else will.
+func stopKept(socket string) {
+	client := control.NewClient(socket)
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	ps, err := client.Ps(ctx, true)
 	if err != nil {
-		return "", err
+		return // no daemon runs any more
 	}
-	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-o", filepath.Join(bin, "workbench.wasm"), "../../examples/workbench")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=wasip1", "GOARCH=wasm")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	for _, h := range ps.Handles {
+		if h.Tier == "persistent" {
+			_, _ = client.Stop(ctx, &control.StopRequest{ID: h.ID})
+		}
 	}
-	return bin, nil
-})
+}
+
+// modules build an example capsule each, once, and return the directory that
+// NAME.wasm is in.
+var modules = map[string]func() (string, error){"workbench": module("workbench"), "devserver": module("devserver")}
+
+func module(name string) func() (string, error) {
+	return sync.OnceValues(func() (string, error) {
+		bin, err := binaries()
+		if err != nil {
+			return "", err
+		}
+		cmd := exec.Command("go", "build", "-buildmode=c-shared", "-o", filepath.Join(bin, name+".wasm"), "../../examples/"+name)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=wasip1", "GOARCH=wasm")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("go build: %w\n%s", err, out)
+		}
+		return bin, nil
+	})
+}
 
 func cmdCapsule(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: capsule DIR")
+	name := "workbench"
+	if len(args) == 2 {
+		name = args[1]
 	}
-	from, err := module()
+	if build := modules[name]; neg || len(args) < 1 || len(args) > 2 || build == nil {
+		ts.Fatalf("usage: capsule DIR [workbench|devserver]")
+	}
+	from, err := modules[name]()
 	ts.Check(err)
-	dir := filepath.Join(ts.MkAbs(args[0]), "capsules", "workbench")
+	dir := filepath.Join(ts.MkAbs(args[0]), "capsules", name)
 	ts.Check(os.MkdirAll(dir, 0o755))
-	ts.Check(os.Link(filepath.Join(from, "workbench.wasm"), filepath.Join(dir, "workbench.wasm")))
-	manifest, err := os.ReadFile("../../examples/workbench/Capsule.toml")
+	ts.Check(os.Link(filepath.Join(from, name+".wasm"), filepath.Join(dir, name+".wasm")))
+	manifest, err := os.ReadFile("../../examples/" + name + "/Capsule.toml")
 	ts.Check(err)
 	ts.Check(os.WriteFile(filepath.Join(dir, "Capsule.toml"), manifest, 0o644))
 }

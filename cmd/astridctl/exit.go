@@ -33,7 +33,7 @@ const exitCodesHelp = `Exit codes:
   0 ok                    5 denied               10 the ledger is damaged
   1 failed                6 over quota           11 events are missing
   2 wrong usage           3 nothing matched      12 a checkpoint or state does not fit
-  4 daemon unreachable  130 interrupted
+  4 daemon unreachable  130 interrupted          run: the program's, or 125, 126, 127, 134
 An unknown code means failure.`
 
 // codedError is an error with an exit code of its own.

@@ -45,7 +45,7 @@ func (c cleaning) Run() int {
 //	truncate FILE N        cuts FILE off at N bytes
 //	damage FILE TEXT       changes the first byte of TEXT in FILE
 //	daemon start|stop|kill DIR  astridd on DIR/data; DIR/astridd.toml may exist
-//	capsule DIR            the example capsule in DIR/capsules, served by a daemon on DIR
+//	capsule DIR [NAME]     an example capsule, workbench if not named, in DIR/capsules, served by a daemon on DIR
 //	eventually REGEX astridctl …  runs it until its output matches
 //	program FILE           the WASI program of testdata/program
 //	trapper FILE           a WASI program that traps at once

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/astrid-os/processledger/host/abi/abitest"
+	"github.com/astrid-os/processledger/internal/control"
 	"github.com/astrid-os/processledger/ledger/event"
 )
 
@@ -77,4 +78,34 @@ func TestSetupAndRun(t *testing.T) {
 		return slices.Equal(ends, want)
 	})
 	d.stop(t)
+}
+
+// TestToolResultIsAnswered: what a tool publishes as its result is in the answer
+// to whoever invoked it, and on the bus.
+func TestToolResultIsAnswered(t *testing.T) {
+	const topic, result = "tool.v1.execute.say.result", `{"type":"tool_execute_result","call_id":"c","result":{"call_id":"c","content":"said","is_error":false}}`
+	m := abitest.New()
+	publish := m.Import("astrid:ipc/host@1.0.0", "publish", "iiiii", "")
+	m.Data(2048, []byte(topic+result))
+	im := &abitest.Image{Base: 1024}
+	im.Alloc(20, 4)
+	im.Text(1024, "continue")
+	m.Data(1024, im.Bytes())
+	m.Func("cabi_realloc", "iiii", "i", 0, abitest.Const(4096))
+	m.Func("astrid-hook-trigger", "iiii", "i", 0,
+		abitest.Const(2048), abitest.Const(uint32(len(topic))), abitest.Const(2048+uint32(len(topic))), abitest.Const(uint32(len(result))),
+		abitest.Const(3072), abitest.Call(publish), abitest.Const(1024))
+	s := newSite(t)
+	dir := filepath.Join(s.data, "capsules", "say")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "Capsule.toml"), "[package]\nname = \"say\"\nversion = \"1\"\n[[component]]\nfile = \"m.wasm\"\n"+
+		"[subscribe]\n\"tool.v1.execute.say\" = { wit = \"opaque\", handler = \"tool_execute_say\" }\n")
+	write(t, filepath.Join(dir, "m.wasm"), string(m.Bytes()))
+	s.start(t).ready(t)
+	a, err := s.client.Invoke(t.Context(), &control.Invocation{Principal: "alice", Capsule: "say", Action: "tool_execute_say", Payload: []byte(`{}`)})
+	if err != nil || a.Action != "continue" || a.Data != nil || len(a.Results) != 1 || string(a.Results[0]) != result {
+		t.Errorf("answered %+v, %v", a, err)
+	}
 }

@@ -91,7 +91,7 @@ type Child struct {
 	released  bool
 
 	keepsStdin   bool    // the shim holds a write end of the program's standard input
-	streamsEnded [2]bool // before the program has, as the shim told
+	streamsEnded [2]bool // as the shim told, or with its last word
 
 	logMu sync.Mutex // held while the rings are read
 	logs  [2]*shim.RingReader
@@ -184,6 +184,7 @@ func (c *Child) announce(n Notice, err error) bool {
 // will be written.
 func (c *Child) finish(n Notice, err error) bool {
 	if err == nil {
+		c.takeEnded(shim.EndedStdout | shim.EndedStderr)
 		c.end()
 	}
 	return c.announce(n, err)
@@ -308,11 +309,12 @@ func (c *Child) ask(m *shim.Message, bound time.Duration) (*shim.Message, error)
 	}
 	c.waiting[m.Seq] = answer
 	c.mu.Unlock()
-	if err := c.conn.Send(m); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrShimGone, err)
-	}
 	timeout := time.NewTimer(bound)
 	defer timeout.Stop()
+	if err := c.send(m, timeout.C); err != nil {
+		c.forgetAnswer(m.Seq)
+		return nil, err
+	}
 	select {
 	case a, ok := <-answer:
 		if !ok {
@@ -320,11 +322,35 @@ func (c *Child) ask(m *shim.Message, bound time.Duration) (*shim.Message, error)
 		}
 		return a, nil
 	case <-timeout.C:
-		c.mu.Lock()
-		delete(c.waiting, m.Seq)
-		c.mu.Unlock()
+		c.forgetAnswer(m.Seq)
 		return nil, ErrNoAnswer
 	}
+}
+
+// send sends a request, until late: a program of the same user can have its
+// shim's queue run full, and must not hold up for ever whoever is to end it.
+func (c *Child) send(m *shim.Message, late <-chan time.Time) error {
+	for {
+		err := c.conn.TrySend(m)
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, shim.ErrWouldBlock):
+			return fmt.Errorf("%w: %w", ErrShimGone, err)
+		}
+		select {
+		case <-time.After(lookPause):
+		case <-late:
+			return ErrNoAnswer
+		}
+	}
+}
+
+// forgetAnswer is for whoever waits for it no more.
+func (c *Child) forgetAnswer(seq uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.waiting, seq)
 }
 
 // held returns the program's pidfd, nil if none is known, and whether this end

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/astrid-os/processledger/host/shim"
 	"github.com/astrid-os/processledger/ledger"
 	"github.com/astrid-os/processledger/ledger/event"
 )
@@ -147,4 +148,101 @@ func TestKillEndsAShimThatDoesNotAnswer(t *testing.T) {
 	if f := h.look(c.ID()); !f.Dead || f.Go {
 		t.Errorf("left %+v", f)
 	}
+}
+
+// A KILL does not wait for a shim whose queue is full: a program of the same user
+// can stop it, and write into its ring that it waits to be told of every drain.
+func TestAKillEndsTheTreeOfAShimWithAFullQueue(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, h *house) {
+		c := h.start(h.sh("exec sleep 1000"))
+		pid := h.started(c).Shim.PID
+		syscall.Kill(int(pid), syscall.SIGSTOP)
+		h.until("the shim stops", func() bool { return stopped(pid) })
+		for i, full := 0, false; !full && i < 10000; i++ {
+			c.logs[0].StillBlocked()
+			if _, _, err := c.DrainLogs(); err != nil {
+				t.Fatal(err)
+			}
+			full = c.logs[0].WasBlocked() // nobody could be told
+		}
+		killed := make(chan SignalResult, 1)
+		go func() { killed <- h.signal(c, 9, event.TargetTree, "cancel") }()
+		select {
+		case got := <-killed:
+			if got.Delivered || got.Detail == "" {
+				t.Errorf("the result is %+v", got)
+			}
+		case <-time.After(bound):
+			t.Error("the KILL hangs")
+			syscall.Kill(int(pid), syscall.SIGCONT)
+		}
+		h.next(c)
+	})
+}
+
+// dial connects to a child's shim as the next daemon would.
+func (h *house) dial(c *Child) *shim.Conn {
+	h.t.Helper()
+	dirfd, err := openDir(c.path)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer closeFD(dirfd)
+	conn, err := shim.Dial(dirfd)
+	if err == nil {
+		err = conn.Send(&shim.Message{Type: shim.TypeHello})
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return conn
+}
+
+// A program of the same user can write into its ring, without end, that somebody
+// asks to be told of output: a daemon that is slow to read is not given up for
+// it, or nobody could end the program.
+func TestAProgramThatAsksWithoutEndCanBeEnded(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, h *house) {
+		s := h.role("asks")
+		s.Env = append(s.Env, "RINGS="+h.hands.path(s.ID))
+		c := h.start(s)
+		h.started(c)
+		slow := h.dial(c)
+		defer slow.Close()
+		was := c.Written()[Stdout]
+		h.until("far more is written than fits the queue", func() bool { return c.Written()[Stdout] > was+5000 })
+		kill := &shim.Message{Type: shim.TypeSignal, Seq: 1, Signal: 9, Target: shim.TargetTree, Cause: "cancel"}
+		if err := slow.Send(kill); err != nil {
+			t.Errorf("the shim has given up: %v", err)
+			h.kill(c)
+			return
+		}
+		for ended := false; !ended; {
+			m, fds, err := slow.Recv()
+			if err != nil {
+				t.Fatal(err)
+			}
+			shim.CloseAll(fds)
+			ended = m.Type == shim.TypeExited
+		}
+		h.exited(c)
+	})
+}
+
+// asksRole writes byte by byte, and into its ring that somebody asks.
+func asksRole() int {
+	dirfd, err := openDir(os.Getenv("RINGS"))
+	if err != nil {
+		return 1
+	}
+	ring, err := shim.OpenRingReader(dirfd, shim.FileStdout)
+	if err != nil {
+		return 1
+	}
+	for one := []byte{1}; ring.Ask() == nil; {
+		syscall.Write(1, one)
+	}
+	return 1
 }

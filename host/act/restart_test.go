@@ -74,6 +74,23 @@ func TestAProgramOutlivesTheDaemonAndItsExitIsTrue(t *testing.T) {
 	})
 }
 
+// TestAShimWithoutADirectoryLeaves deletes a process directory under a shim that
+// no daemon holds: nobody can ever find it again.
+func TestAShimWithoutADirectoryLeaves(t *testing.T) {
+	both(t, func(t *testing.T, h *house) {
+		mkfifo(t, filepath.Join(h.dir, "gate"))
+		c := h.start(h.sh("echo one; read x <gate"))
+		st := h.started(c)
+		h.waitOutput(c, "one")
+		h.reopen()
+		if err := os.RemoveAll(h.hands.path(c.ID())); err != nil {
+			t.Fatal(err)
+		}
+		release(t, filepath.Join(h.dir, "gate"))
+		h.until("program and shim are gone", func() bool { return h.hands.gone(st.Program) && h.hands.gone(st.Shim) })
+	})
+}
+
 func TestAdoptGoesOnWhereTheOtherStopped(t *testing.T) {
 	both(t, func(t *testing.T, h *house) {
 		c := h.start(h.sh("trap 'echo bye; exit 5' TERM; echo one; echo two; while :; do sleep 0.01; done"))

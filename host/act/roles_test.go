@@ -15,6 +15,7 @@ import (
 // roles are programs that the tests run: the test binary itself, with
 // ACT_TEST_ROLE in its environment.
 var roles = map[string]func() int{
+	"asks":    asksRole,
 	"busy":    busyRole,
 	"connect": connectRole,
 	"probe":   probeRole,

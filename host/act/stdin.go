@@ -155,6 +155,14 @@ func (c *Child) resumeInput() error {
 // stay open, and nobody has closed it.
 func (c *Child) StdinOpen() bool { return c.in.isOpen() }
 
+// StdinHeld tells whether the shim holds the standard input open: the program
+// sees no end of it before CloseStdin, also where it takes no more.
+func (c *Child) StdinHeld() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.keepsStdin && !c.ended
+}
+
 // StdinBroken tells whether the standard input was given up after a write that
 // was cut short, by an error or by the end of an earlier daemon, or because
 // nobody reads it any more, be it the prelude. It takes no more; whoever sees

@@ -45,7 +45,7 @@ func TestProgram(t *testing.T) {
 	}
 	w := capsuletest.Open(t, capsuletest.Options{
 		Dir: t.TempDir(), Cache: t.TempDir(), Config: policy.DefaultConfig(),
-		Run: capsule.RunOptions{Grace: 100 * time.Millisecond},
+		Run: capsule.RunOptions{Grace: 3 * time.Second},
 	})
 	run := func(ctx context.Context, g capsule.Grant, stdin io.Reader, args ...string) (code uint32, stdout, stderr string, err error) {
 		t.Helper()

@@ -221,7 +221,7 @@ func TestHostileGuestsHarmNobody(t *testing.T) {
 		put(t, dir, name, g.module)
 	}
 	h := &fakeHost{}
-	r := runner(t, dir, h, capsule.RunOptions{Deadline: 300 * time.Millisecond, Grace: 100 * time.Millisecond})
+	r := runner(t, dir, h, capsule.RunOptions{Deadline: time.Second, Grace: 500 * time.Millisecond})
 	if _, err := r.Invoke(t.Context(), invocation("honest", "alice", "c")); err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,10 @@ type Guest struct {
 	// Lacks are calls that it cannot make although its revision has them: some
 	// makes do not let a guest misuse a handle.
 	Lacks []string
+
+	// Cannot, if set, tells of more that it cannot say: an SDK has no words for
+	// some of what the contract admits, or says it in several calls.
+	Cannot func(Line) bool
 }
 
 // since tells from which revision on a call or an argument of a spawn exists;
@@ -54,7 +58,7 @@ func (g Guest) Takes(c *Case) bool {
 }
 
 func (g Guest) makes(l Line) bool {
-	if g.MostBytes > 0 && l.bytes() > g.MostBytes {
+	if g.MostBytes > 0 && l.bytes() > g.MostBytes || g.Cannot != nil && g.Cannot(l) {
 		return false
 	}
 	if slices.Contains(g.Lacks, l.Op) || !g.has(since[l.Op]) {

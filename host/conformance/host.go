@@ -39,9 +39,10 @@ type Host interface {
 
 // Granter is a host that can tell what it granted, as no guest can see it.
 type Granter interface {
-	// Granted describes the newest spawn of a principal that was granted: its
-	// tier and, of a persistent one, "lifetime=DURATION idle=DURATION
-	// retention=DURATION ring=BYTES overflow=POLICY".
+	// Granted describes the newest spawn of a principal that was granted:
+	// "lifetime=DURATION idle=DURATION
+	// retention=DURATION ring=BYTES overflow=POLICY keep-stdin-open=BOOL", and
+	// " grace=DURATION" if it was told to stop.
 	Granted(ctx context.Context, principal string) (string, error)
 }
 

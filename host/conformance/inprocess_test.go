@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oklog/ulid/v2"
+
 	"github.com/astrid-os/processledger/host"
 	"github.com/astrid-os/processledger/host/capsule"
 	"github.com/astrid-os/processledger/host/capsule/capsuletest"
@@ -26,8 +28,6 @@ type inProcess struct {
 	t testing.TB
 	w *capsuletest.World
 }
-
-func newHost(t testing.TB) conformance.Host { return &inProcess{t: t} }
 
 var operator = event.Actor{Kind: event.ActorOperator}
 
@@ -116,11 +116,22 @@ func (h *inProcess) Granted(_ context.Context, principal string) (string, error)
 	for _, e := range slices.Backward(all) {
 		d := e.Body.(*event.SpawnDecided)
 		if e.Principal == principal && d.Outcome == event.OutcomeGranted {
-			return fmt.Sprintf("lifetime=%v idle=%v retention=%v ring=%d overflow=%d keep-stdin-open=%v", time.Duration(d.Orders.LifetimeNano),
-				time.Duration(d.IdleNano), time.Duration(d.RetentionNano), d.RingBytes, d.Overflow, d.KeepStdinOpen), nil
+			text := fmt.Sprintf("lifetime=%v idle=%v retention=%v ring=%d overflow=%d keep-stdin-open=%v", time.Duration(d.Orders.LifetimeNano),
+				time.Duration(d.IdleNano), time.Duration(d.RetentionNano), d.RingBytes, d.Overflow, d.KeepStdinOpen)
+			return text + h.stopping(e.Handle), nil
 		}
 	}
 	return "nothing", nil
+}
+
+// stopping tells of the grace of a stop.
+func (h *inProcess) stopping(id ulid.ULID) string {
+	for _, e := range h.w.Events(h.t, event.KindStopRequested) {
+		if e.Handle == id {
+			return fmt.Sprintf(" grace=%v", time.Duration(e.Body.(*event.StopRequested).GraceNano))
+		}
+	}
+	return ""
 }
 
 // Restart implements Host.

@@ -28,6 +28,9 @@ const callMost = 40 * time.Second
 
 // MapPrincipal is the name under which a principal of the case acts on a host.
 func (c *Case) MapPrincipal(name string) string {
+	if name == "anonymous" { // nobody, on any host
+		return name
+	}
 	return name + "-" + strings.NewReplacer("/", "-", ".", "-").Replace(c.Name)
 }
 

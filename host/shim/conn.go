@@ -104,6 +104,13 @@ func (c *Conn) send(m *Message, fds []int, wait bool) error {
 	return os.NewSyscallError("sendmsg", sent)
 }
 
+// Unread returns how much of the socket's memory, in bytes, is taken by messages
+// that the peer has not read yet; 0 if that cannot be told.
+func (c *Conn) Unread() (n int) {
+	_ = c.rc.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
+	return n
+}
+
 // Recv waits for the next message. Its descriptors are close-on-exec and the
 // caller's to close. io.EOF means that the peer is gone.
 func (c *Conn) Recv() (*Message, []int, error) {

@@ -163,16 +163,25 @@ func (s *supervisor) exitRecord() *Exit {
 }
 
 // recorded puts the exit record where it outlives the shim. Until that has
-// worked the shim stays, and a daemon that asks gets the record from it.
+// worked the shim stays, and a daemon that asks gets the record from it. Only
+// where its directory was deleted, with nobody there, it leaves: no daemon will
+// ever find it.
 func (s *supervisor) recorded() bool {
 	if s.end.timer != nil {
 		return false
 	}
 	err := s.writeExit()
-	if err != nil {
-		s.end.enter(recording, retryRecord)
+	if err == nil || s.conn == nil && deleted(s.dir) {
+		return true
 	}
-	return err == nil
+	s.end.enter(recording, retryRecord)
+	return false
+}
+
+// deleted tells whether a directory that is held open has no name any more.
+func deleted(dirfd int) bool {
+	var st unix.Stat_t
+	return unix.Fstat(dirfd, &st) == nil && st.Nlink == 0
 }
 
 // writeExit writes the record; with a daemon there, it tells as soon as the

@@ -36,8 +36,9 @@ type supervisor struct {
 	tree     tree
 	in       *stdin
 	out, err *pump
-	output   chan struct{} // capacity 1: a reader is to be told of output
-	ended    uint32        // streams whose end the daemon was told
+	output   chan struct{}    // capacity 1: a reader is to be told of output
+	later    <-chan time.Time // when one is to be told who could not be; nil: nobody
+	ended    uint32           // streams whose end the daemon was told
 	started  *Started
 	orders   orders
 	sent     causes
@@ -308,7 +309,9 @@ func (s *supervisor) run() {
 			s.in.heard(err)
 			s.tellStdin()
 		case <-s.output:
-			s.tell(&Message{Type: TypeOutput})
+			s.tellOutput()
+		case <-s.later:
+			s.tellOutput()
 		case <-s.untold(EndedStdout, s.out):
 			s.tellEnded(EndedStdout)
 		case <-s.untold(EndedStderr, s.err):
@@ -318,6 +321,25 @@ func (s *supervisor) run() {
 			s.end.timer, s.end.late = nil, true
 		}
 	}
+}
+
+// Bounds of telling of output.
+const (
+	maxUnread = 32 << 10 // of what was told before, in the socket's memory: some forty messages
+	tellPause = 10 * time.Millisecond
+)
+
+// tellOutput tells of output, or does so later if the daemon is behind with what
+// it was told before: a program of the same user can write into its ring that
+// somebody asks, without end, and must not fill the queue that its own end is to
+// be told in.
+func (s *supervisor) tellOutput() {
+	s.later = nil
+	if s.conn != nil && s.conn.Unread() > maxUnread {
+		s.later = time.After(tellPause)
+		return
+	}
+	s.tell(&Message{Type: TypeOutput})
 }
 
 // untold is ready when a stream has ended while the program runs on, and the

@@ -12,8 +12,14 @@
 //	GET  /v1/events          events as NDJSON, or as frames (see frame.go) when Accept is [TypeFrames]
 //	GET  /v1/ledger/newest   a consistent copy of the newest segment, trailers name its bounds and digest
 //	GET  /v1/capsules        [Capsules]
+//	GET  /v1/logs            a process's output as lines of [LogChunk]; ?follow=1 goes on to its end
+//	GET  /v1/bus             messages as lines of [BusMessage], from now on; ?topic= is a pattern
 //	POST /v1/invoke          [Invocation] → [Answer]
 //	POST /v1/cancel          [CancelRequest] → [CancelAnswer]
+//	POST /v1/stop            [StopRequest] → [StopAnswer]: one process, by its handle
+//	POST /v1/run             [RunRequest], module and input → lines of [RunLine] while it runs
+//
+// An answer of lines ends with an [EndLine]; without it, it was cut off.
 //
 // JSON is add-only: fields may be added, never renamed or given another
 // meaning. A failure is an HTTP status with an [Error] as its body. Both sides

@@ -59,7 +59,7 @@ func (t teller) words(e *event.Event) string {
 	case *event.CapsuleLoaded:
 		return capsuleLoaded(e, b)
 	case *event.CapsuleUnloaded:
-		return fmt.Sprintf("capsule %s is no longer served%s", orUnnamed(e.Capsule), because(b.Reason))
+		return fmt.Sprintf("capsule %s is no longer served%s", orUnnamed(e.Capsule), because(unloadReasons.say(b.Reason)))
 	case *event.PolicyChanged:
 		return policyChanged(b)
 	case *event.InvocationStarted:
@@ -118,7 +118,7 @@ func (t teller) endingWords(e *event.Event) string {
 	case *event.CancelFinished:
 		return fmt.Sprintf("cancel %s is complete: every process it reached has ended", id16(b.Cancel))
 	case *event.StopRequested:
-		return fmt.Sprintf("%s asked to stop %s%s: TERM now, KILL after %s", actor(e), t.process, because(b.Reason), nanos(b.GraceNano))
+		return fmt.Sprintf("%s asked to stop %s%s: TERM now, KILL after %s", actor(e), t.process, because(stopReasons.say(b.Reason)), nanos(b.GraceNano))
 	case *event.StdinClosed:
 		return t.stdinClosed(e, b)
 	case *event.TimerFired:

@@ -66,6 +66,8 @@ func aboutProcesses() []event.Body {
 		&event.ProcessLost{Reason: "shim-killed"},
 		&event.ProcessLost{Reason: "reboot", Detail: "boot id changed", Witness: &event.Exit{Code: ptr[int32](3)}},
 		&event.StopRequested{GraceNano: 5e9, Reason: "operator"},
+		&event.StopRequested{GraceNano: 5e9, Reason: "shutdown"},
+		&event.CapsuleUnloaded{Reason: "ended"},
 		&event.TimerFired{Timer: "lifetime"},
 		&event.TimerFired{Timer: "orphan"},
 		&event.TimerFired{Timer: "idle"},

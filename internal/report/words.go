@@ -106,6 +106,15 @@ var (
 		"drop-oldest":  "a full one loses the oldest",
 		"backpressure": "a full one makes the program wait",
 	}
+	unloadReasons = phrases{
+		"removed": "its directory is gone",
+		"ended":   "it was a program that was run, and has left",
+	}
+	stopReasons = phrases{
+		"guest":    "by its id",
+		"operator": "", // said before
+		"shutdown": "the daemon is shutting down",
+	}
 	disarmReasons = phrases{
 		"guest":    "its capsule asked for that",
 		"released": "it was released",

@@ -15,7 +15,7 @@ import (
 )
 
 // litter is what the garbage of other goroutines ends up in.
-var litter [400][]byte
+var litter [300][]byte
 
 // garbage calls the host with a heap that is as small as it can be, a garbage
 // collection each time the host asks for memory, and goroutines that fill what
@@ -64,7 +64,7 @@ func spoil() {
 
 // spawns passes long requests and takes long results.
 func spawns() error {
-	for i := range 4 {
+	for i := range 2 {
 		in := strings.Repeat(fmt.Sprint("line ", i, "\n"), 500)
 		r := process.Request{Cmd: "sh", Args: []string{"-c", `cat; printf '%s|' "$@" "$A" "$B" >&2; cat "$F" >&2`, "sh"}, Stdin: []byte(in)}
 		want := ""
@@ -103,7 +103,7 @@ func records() (err error) {
 		}
 		ids[id] = label
 	}
-	for range 3 {
+	for range 2 {
 		all, err := process.List("garbage")
 		if err != nil || len(all) != len(ids) {
 			return fmt.Errorf("list has %d of %d: %w", len(all), len(ids), err)

@@ -16,6 +16,7 @@ func init() {
 	for name, f := range map[string]func() error{
 		"background": background, "files": files, "persistent": persistent, "follow": follow,
 		"polls": polls, "bus": bus, "watch": watch, "system": system, "garbage": garbage,
+		"cancelled": cancelled, "chatter": chatter,
 	} {
 		guest.Handle(name, func([]byte) ([]byte, error) { return nil, f() })
 	}

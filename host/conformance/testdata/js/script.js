@@ -87,7 +87,7 @@ function sum(bytes) {
 
 export function fields(pairs) {
   return pairs.map(([key, v]) => {
-    const bytes = Array.isArray(v) || v instanceof Uint8Array ? Uint8Array.from(v) : encoder.encode(String(v));
+    const bytes = typeof v === 'object' ? Uint8Array.from(v) : encoder.encode(String(v));
     return bytes.length > long ? `${key}#=${sum(bytes)}` : `${key}=${escape(bytes)}`;
   });
 }
