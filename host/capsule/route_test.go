@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/astrid-os/processledger/host"
 	"github.com/astrid-os/processledger/host/capsule"
 	"github.com/astrid-os/processledger/host/ipc"
 )
