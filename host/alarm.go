@@ -15,19 +15,31 @@ func (o *owner) after(at int64, do func()) {
 	o.alarms = append(o.alarms, alarm{at, o.over(), do})
 }
 
-// nextAlarm returns a timer for the earliest alarm; with none, one that never
-// fires.
+// lookAgain is how late an alarm may be after the machine has slept: Go's own
+// timers stand still meanwhile, and CLOCK_BOOTTIME does not.
+const lookAgain = time.Minute
+
+// nextAlarm returns a timer for the earliest alarm, or for the next look at it;
+// with none, one that never fires.
 func (o *owner) nextAlarm() *time.Timer {
-	if len(o.alarms) == 0 {
-		t := time.NewTimer(time.Hour)
+	pause, ok := o.untilAlarm()
+	t := time.NewTimer(pause)
+	if !ok {
 		t.Stop()
-		return t
+	}
+	return t
+}
+
+// untilAlarm is how long to wait; ok is false if there is no alarm.
+func (o *owner) untilAlarm() (pause time.Duration, ok bool) {
+	if len(o.alarms) == 0 {
+		return lookAgain, false
 	}
 	first := o.alarms[0].at
 	for _, a := range o.alarms {
 		first = min(first, a.at)
 	}
-	return time.NewTimer(time.Duration(max(0, first-boottime())))
+	return min(time.Duration(max(0, first-boottime())), lookAgain), true
 }
 
 // ringAlarms does what is due.

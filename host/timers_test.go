@@ -343,3 +343,24 @@ func TestIdleCountsFromALateAdoption(t *testing.T) {
 		t.Errorf("fired %v, %v after the adoption", fired, time.Duration(at[0]-adopted))
 	}
 }
+
+// The machine may sleep, and a timer of Go's does not know: an alarm is looked at
+// often enough to be late by a minute at most.
+func TestAlarmsAreNotLateAfterASleep(t *testing.T) {
+	o := new(owner)
+	if _, ok := o.untilAlarm(); ok {
+		t.Error("there is none")
+	}
+	o.alarms = []alarm{{at: boottime() + int64(6*time.Hour)}}
+	if pause, ok := o.untilAlarm(); !ok || pause != time.Minute {
+		t.Errorf("one in six hours is looked at in %v", pause)
+	}
+	o.alarms = append(o.alarms, alarm{at: boottime() + int64(time.Second)}, alarm{at: boottime() + int64(time.Hour)})
+	if pause, ok := o.untilAlarm(); !ok || pause > time.Second || pause < time.Second/2 {
+		t.Errorf("one in a second is looked at in %v", pause)
+	}
+	o.alarms = append(o.alarms, alarm{at: boottime() - int64(time.Hour)}) // while it slept
+	if pause, ok := o.untilAlarm(); !ok || pause != 0 {
+		t.Errorf("one that is due is looked at in %v", pause)
+	}
+}

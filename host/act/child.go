@@ -91,7 +91,7 @@ type Child struct {
 	released  bool
 
 	keepsStdin   bool    // the shim holds a write end of the program's standard input
-	streamsEnded [2]bool // before the program has, as the shim told
+	streamsEnded [2]bool // as the shim told, or with its last word
 
 	logMu sync.Mutex // held while the rings are read
 	logs  [2]*shim.RingReader
@@ -184,6 +184,7 @@ func (c *Child) announce(n Notice, err error) bool {
 // will be written.
 func (c *Child) finish(n Notice, err error) bool {
 	if err == nil {
+		c.takeEnded(shim.EndedStdout | shim.EndedStderr)
 		c.end()
 	}
 	return c.announce(n, err)

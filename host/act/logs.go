@@ -18,7 +18,7 @@ const (
 	Stderr Stream = 1
 )
 
-// takeEnded takes in which streams have ended before the program.
+// takeEnded takes in which streams have ended.
 func (c *Child) takeEnded(mask uint32) {
 	c.mu.Lock()
 	c.streamsEnded[Stdout] = c.streamsEnded[Stdout] || mask&shim.EndedStdout != 0
@@ -27,14 +27,19 @@ func (c *Child) takeEnded(mask uint32) {
 	c.output.Notify()
 }
 
-// endedStreams tells which streams will bring nothing new.
+// endedStreams tells which streams have ended. That this end lets go of a program
+// is no end of them.
 func (c *Child) endedStreams() [2]bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ended || c.released {
-		return [2]bool{true, true}
-	}
 	return c.streamsEnded
+}
+
+// mute tells whether nobody will be told of output any more.
+func (c *Child) mute() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ended || c.released || c.streamsEnded == [2]bool{true, true}
 }
 
 // DrainLogs returns what the program wrote since the last drain: under
@@ -111,7 +116,8 @@ func partialRune(b []byte) int {
 // counted from 0, and drains nothing. What is overwritten already is skipped:
 // from is the number of the first byte returned, and from-pos are lost to this
 // reader. eof is true once the stream has ended and nothing follows what is
-// returned. shim.ErrPosition as ErrPosition: the stream has not come to pos.
+// returned. The error is [ErrPosition] if the stream has not come to pos. It does
+// not block.
 func (c *Child) ReadSince(s Stream, pos uint64, most int) (data []byte, from uint64, eof bool, err error) {
 	ended := c.endedStreams()[s] // before the read: an end that is seen has all bytes before it
 	c.logMu.Lock()
@@ -225,7 +231,7 @@ type outputSource struct {
 
 // Ready implements that method of poll.Source.
 func (s outputSource) Ready() bool {
-	return s.c.endedStreams() == [2]bool{true, true} || s.ready()
+	return s.c.mute() || s.ready()
 }
 
 // Watch implements that method of poll.Source.

@@ -360,3 +360,33 @@ func TestReadSince(t *testing.T) {
 		}
 	})
 }
+
+// That a daemon lets go of a program is no end of its output.
+func TestLettingGoIsNoEndOfTheOutput(t *testing.T) {
+	both(t, func(t *testing.T, h *house) {
+		c := h.start(h.sh("echo one; exec sleep 1000"))
+		h.started(c)
+		h.until("it has written", func() bool { return c.Written()[Stdout] == 4 })
+		tail, err := c.Tail()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tail.Close()
+		h.reopen()
+		h.until("nobody follows it", func() bool { _, open := <-c.Notices(); return !open })
+		if b, _, eof, err := tail.ReadSince(Stdout, 0, 100); err != nil || string(b) != "one\n" || eof {
+			t.Errorf("%q, end %v, %v", b, eof, err)
+		}
+		if !tail.More([2]uint64{4}).Ready() {
+			t.Error("who waits for more is not woken")
+		}
+		if _, _, eof, err := tail.ReadSince(Stdout, 4, 100); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("behind all of it: end %v, %v", eof, err)
+		}
+		again, err := h.hands.Adopt(t.Context(), c.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.kill(again)
+	})
+}

@@ -14,7 +14,7 @@ import (
 // nothing else. Close it, or Trash does. It is no act. The error wraps
 // os.ErrNotExist if the process has no directory any more.
 func (h *Hands) Retained(id ulid.ULID) (*Child, error) {
-	c := &Child{h: h, id: id, path: h.path(id), dirfd: -1, notices: newNotices(), in: newStdin(false), went: true, ended: true}
+	c := &Child{h: h, id: id, path: h.path(id), dirfd: -1, notices: newNotices(), in: newStdin(false), went: true, ended: true, streamsEnded: [2]bool{true, true}}
 	close(c.notices)
 	err := c.openRetained()
 	closeFD(c.dirfd)

@@ -50,12 +50,17 @@ func (t *Tail) Close() {
 	}
 }
 
-// ReadSince is that of Child.
+// ReadSince is that of Child. Once this end has let go of a program that runs on,
+// it fails where there is nothing more to read: nobody would tell of more.
 func (t *Tail) ReadSince(s Stream, pos uint64, most int) (data []byte, from uint64, eof bool, err error) {
-	ended := t.c.endedStreams()[s] // before the read: an end that is seen has all bytes before it
+	mute, ended := t.c.mute(), t.c.endedStreams()[s] // before the read: an end that is seen has all bytes before it
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return readSince(t.logs[s], pos, most, ended)
+	data, from, eof, err = readSince(t.logs[s], pos, most, ended)
+	if err == nil && mute && !ended && len(data) == 0 {
+		err = errClosedChild
+	}
+	return data, from, eof, err
 }
 
 // More is ready once one of the streams has come beyond the bytes in after, and
@@ -70,7 +75,7 @@ type tailSource struct {
 // Ready implements that method of poll.Source. If there is nothing more, the
 // shim is asked to tell of output, and the rings are looked at again.
 func (s tailSource) Ready() bool {
-	return s.t.c.endedStreams() == [2]bool{true, true} || s.look() || s.ask() && s.look()
+	return s.t.c.mute() || s.look() || s.ask() && s.look()
 }
 
 // Watch implements that method of poll.Source.
