@@ -58,7 +58,7 @@ func (t *Tail) ReadSince(s Stream, pos uint64, most int) (data []byte, from uint
 	defer t.mu.Unlock()
 	data, from, eof, err = readSince(t.logs[s], pos, most, ended)
 	if err == nil && mute && !ended && len(data) == 0 {
-		err = errClosedChild
+		return nil, 0, false, errClosedChild
 	}
 	return data, from, eof, err
 }
