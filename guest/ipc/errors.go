@@ -79,22 +79,12 @@ var ErrOutside = mem.ErrOutside
 // call calls a host function whose result is size bytes, with the ok or error
 // case at an offset.
 func call(size int, at uint32, raw func(ret uint32)) (mem.View, error) {
-	v := mem.Call(size, raw)
-	if v == nil {
-		return nil, ErrOutside
-	}
-	if v.U8(0) == 0 {
-		return v, nil
-	}
-	return nil, liftError(v, at)
+	return mem.Result(size, at, raw, liftError)
 }
 
 func liftError(v mem.View, at uint32) error {
-	e := &Error{Code: Code(v.U8(at))}
-	if e.Code == Unknown {
-		e.Detail = v.Text(at + 4)
-	}
-	return e
+	code, detail := v.ErrorCode(at, uint8(Unknown))
+	return &Error{Code: Code(code), Detail: detail}
 }
 
 // valid refuses text that is not UTF-8: the host would trap the capsule.

@@ -90,22 +90,12 @@ func lift(v mem.View) []int {
 
 // call calls a host function with a result of 16 bytes.
 func call(raw func(ret uint32)) (mem.View, error) {
-	v := mem.Call(16, raw)
-	if v == nil {
-		return nil, ErrOutside
-	}
-	if v.U8(0) == 0 {
-		return v, nil
-	}
-	return nil, liftError(v, 4)
+	return mem.Result(16, 4, raw, liftError)
 }
 
 func liftError(v mem.View, at uint32) error {
-	e := &Error{Code: Code(v.U8(at))}
-	if e.Code == Unknown {
-		e.Detail = v.Text(at + 4)
-	}
-	return e
+	code, detail := v.ErrorCode(at, uint8(Unknown))
+	return &Error{Code: Code(code), Detail: detail}
 }
 
 // Code says why the host did not do what was asked.

@@ -68,20 +68,10 @@ var ErrOutside = mem.ErrOutside
 
 // call calls a host function that returns a result of size bytes.
 func call(size int, raw func(ret uint32)) (mem.View, error) {
-	v := mem.Call(size, raw)
-	if v == nil {
-		return nil, ErrOutside
-	}
-	if v.U8(0) == 0 {
-		return v, nil
-	}
-	return nil, liftError(v)
+	return mem.Result(size, 4, raw, liftError)
 }
 
-func liftError(v mem.View) error {
-	e := &Error{Code: Code(v.U8(4))}
-	if e.Code == Unknown {
-		e.Detail = v.Text(8)
-	}
-	return e
+func liftError(v mem.View, at uint32) error {
+	code, detail := v.ErrorCode(at, uint8(Unknown))
+	return &Error{Code: Code(code), Detail: detail}
 }

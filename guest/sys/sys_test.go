@@ -79,7 +79,7 @@ func TestLayout(t *testing.T) {
 	}
 	fault := mem.NewBlock(16)
 	fault.U8(4, uint8(Cancelled))
-	if err := liftError(fault.View()); !errors.Is(err, ErrCancelled) || !errors.Is(err, context.Canceled) || err.Error() != "sys: cancelled" {
+	if err := liftError(fault.View(), 4); !errors.Is(err, ErrCancelled) || !errors.Is(err, context.Canceled) || err.Error() != "sys: cancelled" {
 		t.Error(err)
 	}
 }

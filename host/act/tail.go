@@ -56,18 +56,11 @@ func (t *Tail) ReadSince(s Stream, pos uint64, most int) (data []byte, from uint
 	mute, ended := t.c.mute(), t.c.endedStreams()[s] // before the read: an end that is seen has all bytes before it
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	r := t.logs[s]
-	if r == nil {
+	data, from, eof, err = readSince(t.logs[s], pos, most, ended)
+	if err == nil && mute && !ended && len(data) == 0 {
 		return nil, 0, false, errClosedChild
 	}
-	data, from, total, err := r.ReadAt(pos, most)
-	if err != nil {
-		return nil, 0, false, err
-	}
-	if mute && !ended && len(data) == 0 {
-		return nil, 0, false, errClosedChild
-	}
-	return data, from, ended && from+uint64(len(data)) == total, nil
+	return data, from, eof, err
 }
 
 // More is ready once one of the streams has come beyond the bytes in after, and

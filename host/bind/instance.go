@@ -46,6 +46,12 @@ type Instance struct {
 	// may come out of its _initialize.
 	guest *abi.Guest
 
+	ready bool // the guest has said that it is
+
+	// What it has logged since when, see mayLog.
+	logged  int
+	logFrom time.Time
+
 	// What follows is of the invocation that is being served. Invariant: soft
 	// is nil exactly when there is none.
 	soft   context.Context
@@ -69,6 +75,7 @@ func NewInstance(s Services) *Instance {
 // calls that wait return cancelled; the guest itself goes on.
 func (in *Instance) Begin(soft context.Context, c host.Caller) {
 	in.soft, in.caller, in.began = soft, c, time.Now()
+	in.logged, in.logFrom = 0, in.began
 }
 
 // End takes back what Begin said.

@@ -106,9 +106,11 @@ var sysErrors = &errorSet{of: sysErrorCode, caseOf: func(err error) (int, string
 // leaves to the host.
 const (
 	maxSleep   = 60 * time.Second
-	maxRandom  = 4096     // bytes of one call
-	maxMessage = 64 << 10 // ours: bytes of one log message; the rest is left out
-	maxName    = 1 << 10  // ours: bytes of a key, an id or a capability; longer ones do not exist
+	maxRandom  = 4096      // bytes of one call
+	maxMessage = 64 << 10  // ours: bytes of one log message; the rest is left out
+	maxLogged  = 512 << 10 // ours: bytes of log in one invocation, or a minute of it; then one line tells of it
+	logRecord  = 256       // bytes that a message takes beside its text, about
+	maxName    = 1 << 10   // ours: bytes of a key, an id or a capability; longer ones do not exist
 )
 
 // sysFuncs are those of astrid:sys/host@1.0.0.
@@ -163,12 +165,33 @@ func logMessage(c *call) (func(abi.Slot), error) {
 	if int(whole) > len(text) {
 		attrs = append(attrs, "message_bytes", whole)
 	}
-	c.in.log.Log(c.ctx, logLevels[level], "guest", attrs...)
+	switch ok, last := c.in.mayLog(len(text)); {
+	case ok:
+		c.in.log.Log(c.ctx, logLevels[level], "guest", attrs...)
+	case last:
+		c.in.log.Warn("a guest logs too much; the rest of this invocation, or of the minute, is not logged",
+			"capsule", c.caller().Capsule, "principal", c.caller().Principal, "bytes", maxLogged)
+	}
 	return nil, nil
 }
 
+// mayLog takes a message from what the guest may log: it could fill the disk
+// otherwise. last is true of the first that is refused.
+func (in *Instance) mayLog(size int) (ok, last bool) {
+	if now := time.Now(); now.Sub(in.logFrom) >= time.Minute {
+		in.logged, in.logFrom = 0, now
+	}
+	before := in.logged
+	in.logged += size + logRecord
+	return in.logged <= maxLogged, before <= maxLogged
+}
+
+// signalReady tells the system once: a guest that says it again is no readier.
 func signalReady(c *call) (func(abi.Slot), error) {
-	c.in.sys.SignalReady(c.caller())
+	if !c.in.ready {
+		c.in.ready = true
+		c.in.sys.SignalReady(c.caller())
+	}
 	return nil, nil
 }
 

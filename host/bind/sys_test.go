@@ -144,6 +144,34 @@ func TestCapabilities(t *testing.T) {
 	}
 }
 
+// TestLogFlood: a guest that logs in a loop does not fill the disk, and is heard
+// again in its next invocation; empty messages are none the less messages.
+func TestLogFlood(t *testing.T) {
+	w := sysWorld(t, &fake{})
+	p, _ := w.put(1<<17, strings.Repeat("x", 1<<16))
+	for _, n := range []uint64{0, 1 << 16} {
+		w.in.Begin(w.soft, host.Caller{Capsule: "builder"})
+		w.log.Reset()
+		for range 5000 {
+			w.call("log", 2, p, n)
+		}
+		if size, told := w.log.Len(), strings.Count(w.log.String(), "logs too much"); size > 2*maxLogged || told != 1 {
+			t.Errorf("%d bytes of log, told %d times", size, told)
+		}
+		w.in.Begin(w.soft, host.Caller{Capsule: "builder"})
+		w.log.Reset()
+		if w.call("log", 2, p, 5); !strings.Contains(w.log.String(), "xxxxx") {
+			t.Error("the next invocation is not heard")
+		}
+	}
+	for range 10 {
+		w.call("signal-ready")
+	}
+	if len(w.f.called) != 1 {
+		t.Errorf("called %q", w.f.called)
+	}
+}
+
 // TestWithoutASystem: an embedder need not have one.
 func TestWithoutASystem(t *testing.T) {
 	w := sysWorld(t, &fake{})

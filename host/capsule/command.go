@@ -41,10 +41,27 @@ type Command struct {
 	Principal string
 	Args      []string  // without the program's name
 	Stdin     io.Reader // nil: it is empty; reading from it may go on for a moment after the end
-	Stdout    io.Writer // nil: it goes nowhere
+	Stdout    io.Writer // nil: it goes nowhere; see Cutter
 	Stderr    io.Writer
 	CallID    string // may be empty
 	Actor     event.Actor
+}
+
+// A Cutter is a stream of a Command whose writes may block: whoever reads it may
+// have stopped to. Cut makes the one under way return, and those after it, with
+// an error. It is called once a program has not returned in its grace; without
+// it a blocked write holds the run, and the end of the daemon, for ever.
+type Cutter interface{ Cut() }
+
+// cutOutput has the streams of a command cut when hard ends, until stop.
+func cutOutput(hard context.Context, cmd Command) (stop func() bool) {
+	return context.AfterFunc(hard, func() {
+		for _, w := range []io.Writer{cmd.Stdout, cmd.Stderr} {
+			if c, ok := w.(Cutter); ok {
+				c.Cut()
+			}
+		}
+	})
 }
 
 // Program compiles a WASI program (a module with _start) as a capsule of its
@@ -167,6 +184,7 @@ func (r *Runner) enterCommand() error {
 func (r *Runner) command(soft context.Context, in *instance, c *Capsule, caller host.Caller, cmd Command) (*uint32, host.Finished) {
 	l := hold(soft, r.closing, 0, r.opts.Grace)
 	defer l.release()
+	defer cutOutput(l.hard, cmd)()
 	guest := caller
 	guest.Actor = event.Actor{}
 	ctx := in.begin(l.hard, l.soft, guest)

@@ -101,6 +101,57 @@ func TestProgram(t *testing.T) {
 	}
 }
 
+// stalled is a stream that nobody reads until it is cut.
+type stalled struct {
+	writes chan struct{} // closed when a write blocks
+	once   sync.Once
+	cut    chan struct{}
+}
+
+func (s *stalled) Write([]byte) (int, error) {
+	s.once.Do(func() { close(s.writes) })
+	<-s.cut
+	return 0, io.ErrClosedPipe
+}
+
+func (s *stalled) Cut() { close(s.cut) }
+
+// TestProgramWithoutReader: the end of the daemon does not wait for whoever has
+// stopped reading what a program prints.
+func TestProgramWithoutReader(t *testing.T) {
+	module, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := capsuletest.Open(t, capsuletest.Options{
+		Dir: t.TempDir(), Cache: t.TempDir(), Config: policy.DefaultConfig(),
+		Run: capsule.RunOptions{Grace: 100 * time.Millisecond},
+	})
+	out := &stalled{writes: make(chan struct{}), cut: make(chan struct{})}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := w.RunProgram(t, t.Context(), "Prog.wasm", module, capsule.Grant{}, capsule.Command{
+			Principal: "alice", Args: []string{"cat"}, Stdin: strings.NewReader("text"), Stdout: out, CallID: "c",
+		})
+		ended <- err
+	}()
+	<-out.writes
+	closed := make(chan struct{})
+	go func() {
+		w.Runner.Close(context.Background())
+		close(closed)
+	}()
+	select {
+	case <-closed:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the end waits for the write")
+	}
+	var call *capsule.CallError
+	if err := <-ended; !errors.As(err, &call) || call.Outcome != capsule.OutcomeCancelled {
+		t.Error(err)
+	}
+}
+
 // onceItRuns returns a context that ends when an invocation has begun and had a
 // moment to get somewhere.
 func onceItRuns(t *testing.T, w *capsuletest.World) context.Context {

@@ -1,12 +1,14 @@
 package capsule_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/astrid-os/processledger/host/abi/abitest"
 	"github.com/astrid-os/processledger/host/capsule"
 )
 
@@ -70,6 +72,35 @@ func TestManyPrincipals(t *testing.T) {
 	}
 	if live, slots := r.Instances(); live > 4 || slots > 4 {
 		t.Errorf("%d instances live in %d slots", live, slots)
+	}
+}
+
+// TestRefusedPrincipals: those whose calls are refused, trap, or are cancelled
+// while they wait leave nothing behind either.
+func TestRefusedPrincipals(t *testing.T) {
+	dir := t.TempDir()
+	g := newGuest()
+	g.Bump(cellAt, heapAt)
+	put(t, dir, "traps", g.hook(abitest.Trap()))
+	h := &fakeHost{}
+	r := runner(t, dir, h, capsule.RunOptions{})
+	for i := range 3 {
+		if _, err := r.Invoke(t.Context(), invocation("traps", "t"+strconv.Itoa(i), "c")); err == nil {
+			t.Fatal("it did not trap")
+		}
+	}
+	h.beginErr = errors.New("refused")
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for i := range 50 {
+		for _, ctx := range []context.Context{t.Context(), over} {
+			if _, err := r.Invoke(ctx, invocation("traps", "p"+strconv.Itoa(i), "c")); err == nil {
+				t.Fatal("it was not refused")
+			}
+		}
+	}
+	if _, slots := r.Instances(); slots != 0 {
+		t.Errorf("%d slots are left", slots)
 	}
 }
 

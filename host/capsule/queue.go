@@ -76,6 +76,22 @@ func (r *Runner) leaveQueue(t *ticket) {
 	r.mu.Unlock()
 }
 
+// leave ends a visit to a slot, of which nothing stays where no instance was
+// made of it or the last one is gone. The caller no longer has the turn.
+func (r *Runner) leave(t *ticket, s *slot) {
+	r.leaveQueue(t)
+	select {
+	case <-s.turn:
+		if s.in == nil {
+			r.mu.Lock()
+			r.forget(s)
+			r.mu.Unlock()
+		}
+		s.turn <- struct{}{}
+	default: // somebody is there, and will leave
+	}
+}
+
 // CancelWaiting cancels the invocations that wait for their turn and match; an
 // empty principal or capsule matches all, and so does an empty list of call
 // ids. They return ErrCancelled and leave no trace in the ledger, for nothing

@@ -253,7 +253,7 @@ func (r *Runner) do(ctx context.Context, c *Capsule, j job) (Answer, error) {
 		return Answer{}, err
 	}
 	defer r.running.Done()
-	defer r.leaveQueue(t)
+	defer r.leave(t, s)
 	for _, wait := range []<-chan struct{}{r.ready(j), s.turn} {
 		select {
 		case <-wait:

@@ -4,6 +4,7 @@ package conformance_test
 
 import (
 	"crypto/sha256"
+	"flag"
 	"fmt"
 	"math"
 	"os"
@@ -21,6 +22,11 @@ import (
 var built string
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	// The tests wait more than they work: most of it for graces to pass.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
 	dir, err := os.MkdirTemp("", "conformance-")
 	if err != nil {
 		panic(err)
@@ -30,6 +36,10 @@ func TestMain(m *testing.M) {
 	os.RemoveAll(dir)
 	os.Exit(code)
 }
+
+// raced is true under the race detector. It is the host that is looked at then,
+// and it is the same for all guests: two of them are enough.
+var raced bool
 
 // guests are the interpreters that the suite brings, each with how it is built.
 var guests = []struct {

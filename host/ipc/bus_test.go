@@ -209,6 +209,27 @@ func TestAllowance(t *testing.T) {
 	}
 }
 
+// TestClaimsShareAnAllowance: a capsule that publishes each message under another
+// name gets no more said than one that keeps to one.
+func TestClaimsShareAnAllowance(t *testing.T) {
+	now := time.Unix(1000, 0)
+	b := ipc.New(ipc.Options{Now: func() time.Time { return now }})
+	claim := func(n int) error {
+		m := note("x", "1")
+		m.Principal = ipc.Principal{Kind: ipc.Claimed, Name: "p" + strconv.Itoa(n)}
+		return b.Publish(m)
+	}
+	for n := range ipc.MessageBurst {
+		if err := claim(n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	code(t, "beyond the burst, under another name", claim(-1), ipc.RateLimited)
+	own := note("x", "1")
+	own.Principal.Name = "p1"
+	publish(t, b, own) // who is really that principal has its own
+}
+
 func TestWatchTopicsArePrivate(t *testing.T) {
 	b := ipc.New(ipc.Options{})
 	mine, err1 := b.SubscribeFor("a", "alice", "*")

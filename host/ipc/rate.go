@@ -2,8 +2,8 @@ package ipc
 
 import "time"
 
-// The allowance of a source, which is one capsule on behalf of one principal:
-// it refills steadily, and what is unused is kept for a burst. The contract has
+// The allowance of a source, which is one capsule on behalf of one principal
+// that the host knows, or of all that it claims to speak for: it refills steadily, and what is unused is kept for a burst. The contract has
 // a code for going beyond it and no number; these are far above what tool
 // results and requests come to, and keep a loop from taking the daemon's time.
 const (
@@ -17,7 +17,20 @@ const (
 // again are forgotten.
 const mostAllowances = 1024
 
-type sourceKey struct{ source, principal string }
+// sourceKey names a source. All that a capsule publishes under principals of its
+// own choice has one allowance: with one for each it could choose another name
+// for every message, and never use one up.
+type sourceKey struct {
+	source, principal string
+	claims            bool
+}
+
+func sourceOf(m *Message) sourceKey {
+	if m.Principal.Kind == Claimed {
+		return sourceKey{source: m.SourceID, claims: true}
+	}
+	return sourceKey{source: m.SourceID, principal: m.Principal.Name}
+}
 
 // allowance is what a source may still publish.
 type allowance struct {
@@ -35,7 +48,7 @@ func (a *allowance) refill(now time.Time) {
 // spend takes a message from the allowance of its source; false if that is used
 // up. The caller holds b.mu.
 func (b *Bus) spend(m *Message) bool {
-	now, key := b.now(), sourceKey{m.SourceID, m.Principal.Name}
+	now, key := b.now(), sourceOf(m)
 	a := b.allowances[key]
 	if a == nil {
 		b.forget(now)

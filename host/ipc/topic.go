@@ -79,22 +79,8 @@ func cutStar(pattern string) (prefix string, wild bool) {
 	return strings.CutSuffix(pattern, ".*")
 }
 
-// Match tells whether a valid topic falls under a valid pattern: a * at its end
-// stands for one or more segments.
-func Match(pattern, topic string) bool {
-	prefix, wild := cutStar(pattern)
-	switch {
-	case !wild:
-		return pattern == topic
-	case prefix == "":
-		return true
-	}
-	rest, ok := strings.CutPrefix(topic, prefix)
-	return ok && strings.HasPrefix(rest, ".")
-}
-
 // patternsOf calls yield with each pattern that a topic falls under: itself,
-// and those that end in a *.
+// and those that end in a *, which stands for one or more segments.
 func patternsOf(topic string, yield func(pattern string)) {
 	yield(topic)
 	for end := len(topic); ; {

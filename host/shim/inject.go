@@ -2,9 +2,7 @@
 
 package shim
 
-import (
-	"strings"
-)
+import "strings"
 
 // InjectedFile is a file that exists for one program only. The contents of all
 // stand one after another in a memfd that the shim inherits.
@@ -25,6 +23,7 @@ type FileError struct {
 	Reason string
 }
 
+// Error reads like "/proc/x: reason".
 func (e *FileError) Error() string { return e.Path + ": " + e.Reason }
 
 // reservedTrees are what a program, and the kernel's view of it, rest on.

@@ -15,3 +15,17 @@ func Call(size int, raw func(ret uint32)) View {
 	Enter(func() { raw(k.base) })
 	return k.View()
 }
+
+// Result is Call for a host function that returns a result<T, error-code>, whose
+// cases stand at an offset. An error is lifted from there by liftError. Not in a
+// capsule it returns ErrOutside.
+func Result(size int, at uint32, raw func(ret uint32), liftError func(v View, at uint32) error) (View, error) {
+	v := Call(size, raw)
+	switch {
+	case v == nil:
+		return nil, ErrOutside
+	case v.U8(0) == 0:
+		return v, nil
+	}
+	return nil, liftError(v, at)
+}

@@ -44,6 +44,16 @@ func (v View) List(at, size uint32) []View {
 	return elements
 }
 
+// ErrorCode reads an error-code, and takes the text that its last case, unknown,
+// carries.
+func (v View) ErrorCode(at uint32, unknown uint8) (code uint8, detail string) {
+	code = v.U8(at)
+	if code == unknown {
+		detail = v.Text(at + 4)
+	}
+	return code, detail
+}
+
 // MaybeText takes an option<string>; some tells whether it is there.
 func (v View) MaybeText(at uint32) (s string, some bool) {
 	if !v.Bool(at) {

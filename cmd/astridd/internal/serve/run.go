@@ -9,7 +9,9 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"time"
 
+	"github.com/astrid-os/processledger/host/capsule"
 	"github.com/astrid-os/processledger/host/policy"
 	"github.com/astrid-os/processledger/internal/control"
 )
@@ -123,6 +125,8 @@ type runSink struct {
 	*lineSink
 }
 
+var _ capsule.Cutter = (*runStream)(nil)
+
 // stream returns the writer of one stream. Each write is a line, and is pushed
 // out: somebody may wait for it.
 func (s *runSink) stream(name string) io.Writer { return &runStream{s, name} }
@@ -150,6 +154,12 @@ func (w *runStream) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	return len(b), nil
+}
+
+// Cut implements capsule.Cutter: what is being written to a client that has
+// stopped reading breaks off.
+func (w *runStream) Cut() {
+	_ = http.NewResponseController(w.sink.w).SetWriteDeadline(time.Now())
 }
 
 // runChunk is the most that one line carries.

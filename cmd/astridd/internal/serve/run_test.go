@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/astrid-os/processledger/host/capsule"
 	"github.com/astrid-os/processledger/internal/control"
 )
 
@@ -141,6 +142,46 @@ func TestRunEndsWithItsClient(t *testing.T) {
 type blocked struct{}
 
 func (blocked) Read([]byte) (int, error) { select {} }
+
+// TestRunWithoutReader: a program that writes to a client that has stopped
+// reading is let go of when it is cut.
+func TestRunWithoutReader(t *testing.T) {
+	h := start(t)
+	ended := make(chan error, 1)
+	h.run = func(_ context.Context, _ *control.RunRequest, _ []byte, _ io.Reader, stdout, _ io.Writer) (uint32, error) {
+		wrote := make(chan struct{}, 1)
+		go func() {
+			for stuck := false; !stuck; {
+				select {
+				case <-wrote:
+				case <-time.After(500 * time.Millisecond): // or slow, which is cut as well
+					stuck = true
+				}
+			}
+			stdout.(capsule.Cutter).Cut()
+		}()
+		for big := make([]byte, runChunk); ; {
+			if _, err := stdout.Write(big); err != nil {
+				ended <- err
+				return 0, err
+			}
+			select {
+			case wrote <- struct{}{}:
+			default:
+			}
+		}
+	}
+	lines, err := h.client.Run(t.Context(), hello, module, strings.NewReader(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lines.Close()
+	select {
+	case <-ended:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the write was not cut")
+	}
+}
 
 // TestRunFails: before the first output it is a status, behind it the last line.
 func TestRunFails(t *testing.T) {
