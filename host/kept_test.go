@@ -174,6 +174,11 @@ func TestRecoveryOfKept(t *testing.T) {
 				if got := w.after(id); got != c.after {
 					t.Errorf("afterwards: %s, want %s", got, c.after)
 				}
+				// A shim tells of the exit first and leaves then.
+				w.until("its shim has left", func() bool {
+					left, err := w.hands.Look(f.ID)
+					return c.after == "running" || err != nil || left.Dead
+				})
 				w.check()
 				// The same once more: nothing is lost to a second restart.
 				w.abandon()
