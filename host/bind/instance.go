@@ -74,6 +74,7 @@ func NewInstance(s Services) *Instance {
 // Begin says on whose behalf the guest runs from now on. The end of soft makes
 // calls that wait return cancelled; the guest itself goes on.
 func (in *Instance) Begin(soft context.Context, c host.Caller) {
+	c.Soft = soft.Done()
 	in.soft, in.caller, in.began = soft, c, time.Now()
 	in.logged, in.logFrom = 0, in.began
 }
