@@ -232,9 +232,9 @@ func TestTimersDuringAnOutage(t *testing.T) {
 	}
 }
 
-// TestAnEndedProcessIsNeverSignalled is defect 2: once an end is recorded, no
-// signal is requested or sent, by stop, cancel, kill or retirement, so that
-// whoever has the number then is safe.
+// TestAnEndedProcessIsNeverSignalled: once an end is recorded, no signal is
+// requested or sent, by stop, cancel, kill or retirement, so that whoever has
+// the number then is safe.
 func TestAnEndedProcessIsNeverSignalled(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -259,8 +259,8 @@ func TestAnEndedProcessIsNeverSignalled(t *testing.T) {
 	}
 }
 
-// TestPhaseStarting is of defect 12: a process that is granted and not known to
-// run is listed as starting.
+// TestPhaseStarting: a process that is granted and not known to run is listed
+// as starting.
 func TestPhaseStarting(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

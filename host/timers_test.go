@@ -77,9 +77,9 @@ func TestIdleKillsWhatIgnoresTERM(t *testing.T) {
 	w.dead()
 }
 
-// TestAWaitIsAUse is of defect 10: a wait that is longer than the idle timeout
-// is not reaped under it, nor is any other call that lasts. When it is over, the
-// timeout counts from there.
+// TestAWaitIsAUse: a wait that is longer than the idle timeout is not reaped
+// under it, nor is any other call that lasts. When it is over, the timeout
+// counts from there.
 func TestAWaitIsAUse(t *testing.T) {
 	t.Parallel()
 	const idle = 200 * time.Millisecond

@@ -116,7 +116,8 @@ func partialRune(b []byte) int {
 // counted from 0, and drains nothing. What is overwritten already is skipped:
 // from is the number of the first byte returned, and from-pos are lost to this
 // reader. eof is true once the stream has ended and nothing follows what is
-// returned. shim.ErrPosition as ErrPosition: the stream has not come to pos.
+// returned. The error is [ErrPosition] if the stream has not come to pos. It does
+// not block.
 func (c *Child) ReadSince(s Stream, pos uint64, most int) (data []byte, from uint64, eof bool, err error) {
 	ended := c.endedStreams()[s] // before the read: an end that is seen has all bytes before it
 	c.logMu.Lock()

@@ -17,7 +17,7 @@ type Case struct {
 	File string // where it stands
 
 	// Covers are the items of the contract that the case was written for,
-	// beside the functions and errors that its lines show; see [Checklist].
+	// beside the functions and errors that its lines show; see coverage.go.
 	Covers []string
 
 	// Guests, if any, are the only guests that it is for.
