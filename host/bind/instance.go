@@ -79,6 +79,10 @@ func (in *Instance) Begin(soft context.Context, c host.Caller) {
 	in.logged, in.logFrom = 0, in.began
 }
 
+// Unasked says of the invocation that has begun that nobody has asked for it but
+// the daemon's own start: it has no caller, though it has a principal.
+func (in *Instance) Unasked() { in.began = time.Time{} }
+
 // End takes back what Begin said.
 func (in *Instance) End() { in.soft, in.caller, in.began = nil, host.Caller{}, time.Time{} }
 
