@@ -22,24 +22,35 @@ func (h *Host) reach(ctx context.Context, c Caller, id string) (*owner, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := o.answers(ctx, c); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// answers waits until the process's shim has told of its start. A cancel of the
+// caller's invocation ends the wait, but nothing that needs none.
+func (o *owner) answers(ctx context.Context, c Caller) error {
 	select {
 	case <-o.running:
-		return o, nil
+		return nil
 	default:
 	}
 	bound := time.NewTimer(reachBound)
 	defer bound.Stop()
 	select {
 	case <-o.running:
-		return o, nil
+		return nil
 	case <-o.gone:
-		return nil, noSuchProcess()
+		return noSuchProcess()
 	case <-ctx.Done():
-		return nil, errorf(Cancelled, "the call was cancelled")
-	case <-h.ctx.Done():
-		return nil, h.stopped()
+		return errorf(Cancelled, "the call was cancelled")
+	case <-c.Soft:
+		return errorf(Cancelled, "the call was cancelled")
+	case <-o.h.ctx.Done():
+		return o.h.stopped()
 	case <-bound.C:
-		return nil, errorf(Unknown, "the process's shim does not answer")
+		return errorf(Unknown, "the process's shim does not answer")
 	}
 }
 

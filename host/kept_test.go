@@ -255,3 +255,21 @@ func TestASilentShimIsGivenTime(t *testing.T) {
 		t.Errorf("%s, %v", exitText(&exit), err)
 	}
 }
+
+// TestCancelOfASilentShim: a call by id does not wait for a shim that does not
+// answer once its invocation is cancelled, though it works after a cancel.
+func TestCancelOfASilentShim(t *testing.T) {
+	w := newWorld(t)
+	o := w.host.newOwner(newID(), event.Scope{}, event.TierPersistent, event.Orders{})
+	c, cancelled := alice, make(chan struct{})
+	c.Soft = cancelled
+	close(cancelled)
+	began := time.Now()
+	if err := o.answers(t.Context(), c); CodeOf(err) != Cancelled || time.Since(began) >= reachBound {
+		t.Errorf("%v after %v", err, time.Since(began))
+	}
+	close(o.running)
+	if err := o.answers(t.Context(), c); err != nil {
+		t.Errorf("once it answers: %v", err)
+	}
+}

@@ -28,6 +28,12 @@ type Caller struct {
 	// Hops is how many messages led to the call, one leading to another.
 	Hops uint8
 
+	// Soft is closed when the call's invocation is cancelled, nil for never. It is
+	// for functions that work after a cancel, so that a guest can clean up, and
+	// so take a context that the cancel does not end: where one has to wait after
+	// all it returns Cancelled.
+	Soft <-chan struct{}
+
 	// Actor is who is behind the call; the zero Actor stands for the guest
 	// itself. An invocation asked for at the control socket names its
 	// operator here.

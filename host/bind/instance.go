@@ -74,9 +74,14 @@ func NewInstance(s Services) *Instance {
 // Begin says on whose behalf the guest runs from now on. The end of soft makes
 // calls that wait return cancelled; the guest itself goes on.
 func (in *Instance) Begin(soft context.Context, c host.Caller) {
+	c.Soft = soft.Done()
 	in.soft, in.caller, in.began = soft, c, time.Now()
 	in.logged, in.logFrom = 0, in.began
 }
+
+// Unasked says of the invocation that has begun that nobody has asked for it but
+// the daemon's own start: it has no caller, though it has a principal.
+func (in *Instance) Unasked() { in.began = time.Time{} }
 
 // End takes back what Begin said.
 func (in *Instance) End() { in.soft, in.caller, in.began = nil, host.Caller{}, time.Time{} }

@@ -278,3 +278,17 @@ func TestAnswersSurviveAGrowingMemory(t *testing.T) {
 		}
 	}
 }
+
+// TestCallersKnowTheCancel: what works after a cancel is told of it, for where
+// it would have to wait.
+func TestCallersKnowTheCancel(t *testing.T) {
+	w := newWorld(t, &fake{}, nil)
+	w.stop()
+	w.call("status", append(w.id(someID), retAt)...)
+	w.fine("status")
+	select {
+	case <-w.f.caller.Soft:
+	default:
+		t.Error("the caller is not cancelled")
+	}
+}

@@ -146,7 +146,7 @@ func getConfig(c *call) (func(abi.Slot), error) {
 func getCaller(c *call) (func(abi.Slot), error) {
 	who, began := c.caller(), c.in.began
 	return func(s abi.Slot) {
-		if who.Principal == "" {
+		if who.Principal == "" || began.IsZero() {
 			return
 		}
 		s.Field("principal").Some().Text(lossyString(who.Principal))

@@ -47,6 +47,12 @@ func TestCaller(t *testing.T) {
 	if w.fine("get-caller"); w.byte(retAt+4) != 1 || w.text(retAt+8) != "alice" || w.text(retAt+16) != "source-1" || err != nil || time.Since(at) > soon {
 		t.Errorf("%q, %q, %q", w.text(retAt+8), w.text(retAt+16), w.text(retAt+24))
 	}
+	w.in.Begin(w.soft, host.Caller{Capsule: "builder", Principal: "system"})
+	w.in.Unasked()
+	w.call("get-caller", retAt)
+	if w.fine("get-caller"); w.byte(retAt+4) != 0 || w.text(retAt+16) != "" || w.text(retAt+24) != "" {
+		t.Error("the daemon's own call has a caller")
+	}
 	w.in.Begin(w.soft, host.Caller{Capsule: "builder"})
 	w.call("get-caller", retAt)
 	if w.fine("get-caller"); w.byte(retAt+4) != 0 || w.text(retAt+16) != "" || w.text(retAt+24) != "" {

@@ -224,3 +224,17 @@ func blockedRun() []byte {
 		Const(1), Const(0), Const64(0), Const(returnAt), Call(g.wait))
 	return g.Bytes()
 }
+
+// TestRunHasNoCaller: a run has a principal, and nobody asked for it.
+func TestRunHasNoCaller(t *testing.T) {
+	g := newGuest()
+	caller := g.Import("astrid:sys/host@1.0.0", "get-caller", "i", "")
+	g.Bump(cellAt, heapAt)
+	g.Func("run", "", "", 0, call(caller, returnAt), Const(returnAt+4), Load8(), []byte{0x04, 0x40}, Trap(), []byte{0x0b})
+	h := &fakeHost{}
+	service(t, g.Bytes(), h, capsule.DueNothing, capsule.RunOptions{})
+	until("the run is over", func() bool { return strings.Contains(strings.Join(h.noted(), "\n"), "finish") })
+	if !slices.Contains(h.noted(), "finish ok") {
+		t.Errorf("%q", h.noted())
+	}
+}

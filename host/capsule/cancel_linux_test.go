@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -16,8 +17,9 @@ import (
 	"github.com/astrid-os/processledger/projector"
 )
 
-// stubborn is a program that INT does not end.
-var stubborn = []string{"-c", `trap "" INT; while :; do sleep 600; done`}
+// stubborn is a program that neither INT nor TERM ends; once they do not there
+// is a file to tell.
+var stubborn = []string{"-c", `trap "" INT TERM; touch ready; while :; do sleep 600; done`}
 
 const (
 	otherAt = returnAt + 256 // a second place for results
@@ -67,6 +69,21 @@ func blocking() map[string][]byte {
 		recv := g.Import(ipcHost, "[method]subscription.recv", "ili", "")
 		g.Data(topicAt, []byte("a.b"))
 		return slices.Concat(call(subscribe, topicAt, 3, returnAt), Const(1), Const64(60_000), Const(otherAt), Call(recv))
+	})
+	persistent := func(g *guest, call func(id []byte) []byte) []byte {
+		f := g.Import(process, "spawn-persistent", "ii", "")
+		id := slices.Concat(Const(returnAt+4), Load(), Const(returnAt+8), Load())
+		return slices.Concat(Const(imageAt), Const(returnAt), Call(f), call(id))
+	}
+	add("wait-by-id", 4, uint32(host.Cancelled), func(g *guest) []byte {
+		f := g.Import(process, "wait", "iili", "")
+		return persistent(g, func(id []byte) []byte { return slices.Concat(id, Const64(3600e3), Const(otherAt), Call(f)) })
+	})
+	add("stop", 4, uint32(host.Cancelled), func(g *guest) []byte {
+		f := g.Import(process, "stop", "iiili", "")
+		return persistent(g, func(id []byte) []byte {
+			return slices.Concat(id, Const(1), Const64(30e3), Const(otherAt), Call(f))
+		})
 	})
 	return guests
 }
@@ -140,7 +157,7 @@ func blockedWorld(t testing.TB, grace time.Duration) (*capsuletest.World, []stri
 	g.Bump(cellAt, heapAt)
 	guests["spins"] = g.hook(Forever())
 	for name, module := range guests {
-		putWith(t, dir, name, module, "[capabilities]\nhost_process = [\"sh\", \"sleep\"]\n")
+		putWith(t, dir, name, module, "[capabilities]\nhost_process = [\"sh\", \"sleep\"]\nallow_persistent = true\n")
 	}
 	return capsuletest.New(t, dir, capsule.RunOptions{Grace: grace}), slices.Sorted(maps.Keys(guests))
 }
@@ -172,6 +189,10 @@ func TestCancelInterruptsEveryWait(t *testing.T) {
 			t.Errorf("%s: took %v", name, took)
 		}
 	}
+	// What is persistent outlives its call.
+	if _, err := w.Host.Cancel(t.Context(), event.Actor{Kind: event.ActorOperator}, host.CancelRequest{Principal: "alice"}); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestCancelledSpawnIsCounted: a sync spawn whose call is cancelled is answered
@@ -187,7 +208,10 @@ func TestCancelledSpawnIsCounted(t *testing.T) {
 		}
 		return false
 	})
-	time.Sleep(200 * time.Millisecond) // the shell sets its trap
+	until("the shell has set its trap", func() bool {
+		found, err := filepath.Glob(filepath.Join(w.Data, "workspaces", "*", "*", "ready"))
+		return err == nil && len(found) > 0
+	})
 	stopwatch(t, w, "alice", "c")
 	if err := <-b.done; err != nil || b.answer.Outcome != capsule.OutcomeCancelled {
 		t.Fatalf("answered %+v, %v", b.answer, err)

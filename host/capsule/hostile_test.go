@@ -264,7 +264,7 @@ func TestLoopingGuestsStopNobody(t *testing.T) {
 	put(t, dir, "loops", g.hook(Forever()))
 	put(t, dir, "honest", honest())
 	h := &fakeHost{}
-	r := runner(t, dir, h, capsule.RunOptions{Deadline: time.Minute, Grace: 10 * time.Millisecond})
+	r := runner(t, dir, h, capsule.RunOptions{Deadline: time.Hour, Grace: 10 * time.Millisecond})
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -282,7 +282,7 @@ func TestLoopingGuestsStopNobody(t *testing.T) {
 		answered := time.Since(began)
 		runtime.GC()
 		t.Logf("%d guests loop: an honest call took %v, a collection %v", n, answered, time.Since(began)-answered)
-		if took := time.Since(began); took > 10*time.Second {
+		if took := time.Since(began); took > time.Minute { // a guest that cannot be interrupted stops it for good
 			t.Errorf("an honest call and a collection took %v", took)
 		}
 	}

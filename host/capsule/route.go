@@ -106,6 +106,11 @@ func (rt *router) take(action string, s *ipc.Subscription) bool {
 				"capsule", rt.c.Name, "topic", m.Topic, "source", m.SourceID, "hops", m.Hops)
 			continue
 		}
+		if m.Principal.Kind == ipc.Claimed && m.Principal.Name == rt.r.opts.SystemPrincipal {
+			rt.r.opts.Log.Warn("a message is not delivered: a capsule claims to speak for the daemon's own principal",
+				"capsule", rt.c.Name, "topic", m.Topic, "source", m.SourceID)
+			continue
+		}
 		rt.put(delivery{action, m})
 	}
 	return len(e.Messages) > 0 || !s.Closed()

@@ -46,3 +46,28 @@ func TestManyNames(t *testing.T) {
 		t.Errorf("%d queues in the end", len(rt.queues))
 	}
 }
+
+// TestNobodyClaimsTheSystem: a message whose publisher only says that it speaks
+// for the daemon's own principal calls nobody on that one's behalf.
+func TestNobodyClaimsTheSystem(t *testing.T) {
+	c := &Capsule{Manifest: Manifest{Name: "kit", Handlers: []Handler{{Topic: "x", Action: "go"}}}, Forms: Forms{Hook: true}}
+	bus := ipc.New(ipc.Options{})
+	r := NewRunner(&Set{loaded: map[string]*Capsule{"kit": c}}, nil, RunOptions{Bus: bus})
+	r.setUp["kit"] = make(chan struct{})
+	rt := r.newRouter(c)
+	for _, p := range []ipc.Principal{
+		{Kind: ipc.Claimed, Name: DefaultSystemPrincipal}, {Kind: ipc.Claimed, Name: "alice"}, {Kind: ipc.Verified, Name: "bob"},
+	} {
+		if err := bus.Publish(ipc.Message{Topic: "x", Payload: []byte("1"), Principal: p}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rt.take("go", rt.subs[0])
+	rt.mu.Lock()
+	if len(rt.queues) != 2 || rt.queues["alice"] == nil || rt.queues["bob"] == nil {
+		t.Errorf("messages wait for %d principals", len(rt.queues))
+	}
+	rt.mu.Unlock()
+	r.Close(context.Background())
+	rt.work.Wait()
+}

@@ -325,6 +325,9 @@ func (r *Runner) call(soft context.Context, in *instance, c *Capsule, caller hos
 	guest.Actor = event.Actor{}
 	ctx := in.begin(l.hard, l.soft, guest)
 	defer in.end()
+	if j.export != "" {
+		in.bound.Unasked()
+	}
 	if in.module == nil {
 		if err := in.start(ctx, r.set.runtime, c); err != nil {
 			return nil, r.lost(l, in, caller, fmt.Errorf("its instance could not be made: %w", err))

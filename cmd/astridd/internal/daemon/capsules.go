@@ -85,7 +85,12 @@ func (d *Daemon) takeCapsules(ctx context.Context, e *engine) error {
 func dueOf(s *projector.State, served []*capsule.Capsule) []capsule.Due {
 	due := make([]capsule.Due, len(served))
 	for i, c := range served {
+		before, loaded := s.Capsule(c.Name)
 		switch known, ok := s.Installed(c.Name); {
+		case !ok && !c.Forms.Install && loaded && !slices.Equal(before.ModuleSHA256, c.ModuleSHA256):
+			// Nothing tells that it was set up, since there is nothing to call
+			// for that; but another module of it was served.
+			due[i] = capsule.DueUpgrade
 		case !ok:
 			due[i] = capsule.DueInstall
 		case !slices.Equal(known.ModuleSHA256, c.ModuleSHA256):
