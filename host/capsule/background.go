@@ -36,8 +36,8 @@ func restartAfter(failures int) time.Duration {
 var hostActor = event.Actor{Kind: event.ActorHost}
 
 // Start takes a capsule into service, and returns at once: what is due is
-// called, then its run if it has one, and messages on the topics of its handlers
-// are routed to them. Invocations wait until what is due is over. Its manifest
+// called, then its run if it has one, and messages that are published from now on
+// on the topics of its handlers are routed to them. Invocations wait until what is due is over. Its manifest
 // must be in force by then.
 func (r *Runner) Start(c *Capsule, d Due) {
 	over := make(chan struct{})
@@ -55,7 +55,8 @@ func (r *Runner) Start(c *Capsule, d Due) {
 		}
 	})
 	if c.Forms.Hook && r.opts.Bus != nil {
-		r.running.Go(func() { r.route(c) })
+		rt := r.newRouter(c)
+		r.running.Go(rt.route)
 	}
 }
 

@@ -20,7 +20,13 @@ const (
 	MaxHops = 8
 
 	maxRouted = maxWaiting // messages that wait for one capsule and principal
-	maxCallID = 128        // bytes of a call id that is taken from a payload
+	// maxPrincipals is for how many principals one capsule is called by messages
+	// at a time, and maxRoutedBytes what may wait for all of them together. Who
+	// may publish-as can name as many as there are names.
+	maxPrincipals  = 64
+	maxRoutedBytes = 32 << 20
+
+	maxCallID = 128 // bytes of a call id that is taken from a payload
 )
 
 // router delivers messages to the handlers of one capsule: each is an
@@ -30,48 +36,57 @@ type router struct {
 	r *Runner
 	c *Capsule
 
+	// The handlers' topics and actions, in one order.
+	subs    []*ipc.Subscription
+	sources []poll.Source // the same
+	actions []string
+
 	work sync.WaitGroup
 
-	// mu is held for accesses of the map.
+	// mu is held for accesses of what follows.
 	mu     sync.Mutex
 	queues map[string]*routed // by principal
+	bytes  int                // of the messages that wait
+	lost   uint64
 }
 
 // routed are the messages that wait for a principal's instance. While it is in
 // the map, a goroutine works on it.
-type routed struct {
-	waiting []delivery
-	dropped uint64
-}
+type routed struct{ waiting []delivery }
 
 type delivery struct {
 	action  string
 	message ipc.Message
 }
 
-// route delivers to a capsule's handlers until the Runner is closed.
-func (r *Runner) route(c *Capsule) {
+// newRouter subscribes to the topics of a capsule's handlers: whatever is
+// published once it has returned is routed.
+func (r *Runner) newRouter(c *Capsule) *router {
 	rt := &router{r: r, c: c, queues: map[string]*routed{}}
-	defer rt.work.Wait()
-	var sources []poll.Source
-	var subs []*ipc.Subscription
-	var actions []string
 	for _, h := range c.Handlers {
 		s, err := r.opts.Bus.Subscribe("handlers of "+c.Name, h.Topic)
 		if err != nil {
 			r.opts.Log.Warn("a handler gets no messages", "capsule", c.Name, "topic", h.Topic, "error", err)
 			continue
 		}
+		rt.subs, rt.sources, rt.actions = append(rt.subs, s), append(rt.sources, s), append(rt.actions, h.Action)
+	}
+	return rt
+}
+
+// route delivers to the handlers until the Runner is closed.
+func (rt *router) route() {
+	defer rt.work.Wait()
+	for _, s := range rt.subs {
 		defer s.Close()
-		subs, sources, actions = append(subs, s), append(sources, s), append(actions, h.Action)
 	}
 	for {
-		ready, err := poll.Wait(r.closing, sources...)
+		ready, err := poll.Wait(rt.r.closing, rt.sources...)
 		if err != nil {
 			return
 		}
 		for _, i := range ready {
-			if !rt.take(actions[i], subs[i]) {
+			if !rt.take(rt.actions[i], rt.subs[i]) {
 				return
 			}
 		}
@@ -96,7 +111,8 @@ func (rt *router) take(action string, s *ipc.Subscription) bool {
 	return len(e.Messages) > 0 || !s.Closed()
 }
 
-// put queues a delivery for its principal; a full queue loses its oldest.
+// put queues a delivery for its principal. Where there is no room its principal's
+// oldest are lost, or else itself.
 func (rt *router) put(d delivery) {
 	principal := d.message.Principal.Name
 	if principal == "" {
@@ -105,17 +121,38 @@ func (rt *router) put(d delivery) {
 	rt.mu.Lock()
 	defer rt.mu.Unlock()
 	q := rt.queues[principal]
-	if q == nil {
+	if q == nil && len(rt.queues) < maxPrincipals {
 		q = &routed{}
 		rt.queues[principal] = q
 		rt.work.Go(func() { rt.deliver(principal, q) })
 	}
-	if q.waiting = append(q.waiting, d); len(q.waiting) > maxRouted {
-		q.waiting = q.waiting[1:]
-		if q.dropped++; q.dropped&(q.dropped-1) == 0 {
-			rt.r.opts.Log.Warn("messages for a handler are lost: its capsule is too slow for them",
-				"capsule", rt.c.Name, "principal", principal, "lost", q.dropped)
-		}
+	size := len(d.message.Payload)
+	for q != nil && len(q.waiting) > 0 && (len(q.waiting) >= maxRouted || rt.bytes+size > maxRoutedBytes) {
+		rt.pop(q)
+		rt.lose(principal)
+	}
+	if q == nil || rt.bytes+size > maxRoutedBytes {
+		rt.lose(principal)
+		return
+	}
+	q.waiting = append(q.waiting, d)
+	rt.bytes += size
+}
+
+// pop takes the oldest delivery of a queue. The caller has rt.mu.
+func (rt *router) pop(q *routed) delivery {
+	d := q.waiting[0]
+	q.waiting[0] = delivery{} // let go of its bytes
+	q.waiting = q.waiting[1:]
+	rt.bytes -= len(d.message.Payload)
+	return d
+}
+
+// lose counts a message that is not delivered. The caller has rt.mu.
+func (rt *router) lose(principal string) {
+	if rt.lost++; rt.lost&(rt.lost-1) == 0 {
+		rt.r.opts.Log.Warn("messages for a handler are lost: its capsule is too slow for them",
+			"capsule", rt.c.Name, "principal", principal, "lost", rt.lost)
 	}
 }
 
@@ -128,8 +165,7 @@ func (rt *router) deliver(principal string, q *routed) {
 			rt.mu.Unlock()
 			return
 		}
-		d := q.waiting[0]
-		q.waiting = q.waiting[1:]
+		d := rt.pop(q)
 		rt.mu.Unlock()
 		rt.invoke(principal, d)
 	}
