@@ -9,13 +9,14 @@
 //
 // Where to look:
 //
-//   - types.go and errors.go: what callers (the guest binding, the daemon)
-//     hand in and get back.
-//   - spawn.go: a request on its way to a decision; validate.go and
-//     workspace.go check it, host/policy holds the rules.
+//   - host.go: what a host works with, and its start. types.go and errors.go:
+//     what callers (the guest binding, the daemon) hand in and get back.
+//   - spawn.go: a request on its way to a decision; validate.go, inject.go and
+//     workspace.go check it, plan.go is what the decision is given, host/policy
+//     holds the rules.
 //   - owner.go: the one goroutine that owns each handle; order.go has the
 //     signals it sends, notice.go what it hears from the shim, end.go how it
-//     records an outcome, alarm.go its timers.
+//     records an outcome, alarm.go its timers, by the clocks of clock.go.
 //   - process.go and process_streams.go: the methods of a handle; streams.go is
 //     what its owner does with standard input and output, cursor.go the tokens of
 //     reads by position.
@@ -28,5 +29,6 @@
 //   - recover.go: what a restarted daemon makes of each handle and directory;
 //     match.go is the table, settle.go, adopt.go and orphan.go carry it out.
 //   - record.go, mend.go, emergency.go: while the ledger cannot commit.
+//   - operator.go: what operators do to processes, which they name by handle.
 //   - shutdown.go: the orderly end.
 package host

@@ -13,18 +13,19 @@ import (
 )
 
 // The bounds of a request's files. Those marked as ours are bounds that the
-// contract leaves to the host; the others are the contract's numbers.
+// contract leaves to the host; the others are the contract's numbers. Those that
+// are exported keep the guest binding from copying what is beyond them.
 const (
-	maxFiles      = 128
-	maxFileBytes  = 8 << 20  // of one content
-	maxFilesBytes = 16 << 20 // of all contents together
+	MaxFiles      = 128
+	MaxFileBytes  = 8 << 20  // of one content
+	MaxFilesBytes = 16 << 20 // of all contents together
 	maxFilePaths  = 16 << 10 // ours: all paths together, so that one event can name them
 )
 
 // validFiles checks what needs no look at the disk.
 func validFiles(files []FileInjection, env []EnvVar) *Error {
-	if len(files) > maxFiles {
-		return errorf(TooLarge, "%d files, at most %d are taken", len(files), maxFiles)
+	if len(files) > MaxFiles {
+		return errorf(TooLarge, "%d files, at most %d are taken", len(files), MaxFiles)
 	}
 	total, keys, paths := 0, 0, 0
 	for _, v := range env {
@@ -43,8 +44,8 @@ func validFiles(files []FileInjection, env []EnvVar) *Error {
 		}
 	}
 	switch {
-	case total > maxFilesBytes:
-		return errorf(TooLarge, "the files have %d bytes together, at most %d are taken", total, maxFilesBytes)
+	case total > MaxFilesBytes:
+		return errorf(TooLarge, "the files have %d bytes together, at most %d are taken", total, MaxFilesBytes)
 	case paths > maxFilePaths:
 		return errorf(TooLarge, "the paths of the files have %d bytes together, at most %d are taken", paths, maxFilePaths)
 	case keys > maxEnvKeys:
@@ -56,8 +57,8 @@ func validFiles(files []FileInjection, env []EnvVar) *Error {
 // validFile checks one file, and that no other has its place, which it notes in
 // taken. A path has a slash and a variable has none.
 func validFile(i int, f FileInjection, env []EnvVar, taken map[string]bool) *Error {
-	if len(f.Content) > maxFileBytes {
-		return errorf(TooLarge, "file %d has %d bytes, at most %d are taken", i+1, len(f.Content), maxFileBytes)
+	if len(f.Content) > MaxFileBytes {
+		return errorf(TooLarge, "file %d has %d bytes, at most %d are taken", i+1, len(f.Content), MaxFileBytes)
 	}
 	var place string
 	var err *Error
@@ -149,8 +150,8 @@ func actFiles(files []FileInjection) (out []act.File) {
 // namedFiles are the files as the ledger names them, never with their contents.
 // Of a request that is refused for too many it keeps the first.
 func (h *Host) namedFiles(files []FileInjection) (out []event.InjectedFile) {
-	room := maxFilePaths + maxFiles
-	for _, f := range files[:min(len(files), maxFiles)] {
+	room := maxFilePaths + MaxFiles
+	for _, f := range files[:min(len(files), MaxFiles)] {
 		named := event.InjectedFile{Bytes: uint64(len(f.Content))}
 		if f.EnvKey != nil {
 			named.EnvKey = cut(*f.EnvKey, textRoom)

@@ -112,11 +112,9 @@ func (w *world) statusOf(id string) Info {
 	return i
 }
 
-// TestNothingStartsBehindAShutdown has a persistent spawn be decided when the
-// daemon is told to stop: it is aborted, and that stands before daemon.stopped.
-func TestNothingStartsBehindAShutdown(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+// keepDecided has a persistent spawn stand after its decision and before its go,
+// until leave is closed.
+func (w *world) keepDecided(ctx context.Context) (answered chan error, leave chan struct{}) {
 	at, leave := make(chan struct{}), make(chan struct{})
 	w.passing = func(point string) {
 		if point == "before-go" {
@@ -124,12 +122,21 @@ func TestNothingStartsBehindAShutdown(t *testing.T) {
 			<-leave
 		}
 	}
-	answered := make(chan error, 1)
+	answered = make(chan error, 1)
 	go func() {
-		_, err := w.host.SpawnPersistent(context.Background(), alice, w.script(stays))
+		_, err := w.host.SpawnPersistent(ctx, alice, w.script(stays))
 		answered <- err
 	}()
 	<-at
+	return answered, leave
+}
+
+// TestNothingStartsBehindAShutdown has a persistent spawn be decided when the
+// daemon is told to stop: it is aborted, and that stands before daemon.stopped.
+func TestNothingStartsBehindAShutdown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	answered, leave := w.keepDecided(context.Background())
 	stopped := make(chan error, 1)
 	go func() { stopped <- w.host.Shutdown(context.Background(), "a test") }()
 	w.until("the spawn is forbidden", func() bool {
@@ -264,19 +271,7 @@ func TestAnEndedProcessIsNeverSignalled(t *testing.T) {
 func TestPhaseStarting(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	at, leave := make(chan struct{}), make(chan struct{})
-	w.passing = func(point string) {
-		if point == "before-go" {
-			close(at)
-			<-leave
-		}
-	}
-	answered := make(chan error, 1)
-	go func() {
-		_, err := w.host.SpawnPersistent(t.Context(), alice, w.script(stays))
-		answered <- err
-	}()
-	<-at
+	answered, leave := w.keepDecided(t.Context())
 	list, err := w.host.ListProcesses(t.Context(), alice, nil)
 	if err != nil || len(list) != 1 || list[0].Phase != Starting || list[0].OSPid != nil || list[0].Exit != nil {
 		t.Errorf("%+v, %v", list, err)

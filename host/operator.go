@@ -114,7 +114,7 @@ func (x *Output) Close() { x.tail.Close() }
 // byte pos on. The errors: InvalidInput for a position that the stream has not
 // come to, Unknown for output that cannot be read.
 func (x *Output) Read(s Stream, pos uint64, most int) (Piece, error) {
-	data, from, eof, err := x.tail.ReadSince(act.Stream(s), pos, min(most, mostChunk))
+	data, from, eof, err := x.tail.ReadSince(act.Stream(s), pos, min(most, maxChunkBytes))
 	switch {
 	case errors.Is(err, act.ErrPosition):
 		return Piece{}, errorf(InvalidInput, "the stream has not come to byte %d", pos)

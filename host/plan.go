@@ -331,7 +331,7 @@ func envKeys(env []EnvVar) []string {
 	total := 0
 	for _, v := range env {
 		key := cut(v.Key, textRoom)
-		if total += len(key) + 4; total > keysRoom+4*maxEnvEntries {
+		if total += len(key) + 4; total > keysRoom+4*MaxEnvEntries {
 			break
 		}
 		keys = append(keys, key)

@@ -15,8 +15,8 @@ import (
 
 // The contract's numbers of streams.
 const (
-	mostStdin = 1 << 20 // bytes a write to a standard input
-	mostChunk = 4 << 20 // bytes a read since a cursor
+	MaxWriteBytes = 1 << 20 // bytes a write to a standard input
+	maxChunkBytes = 4 << 20 // bytes a read since a cursor
 )
 
 // reachable returns the child once its streams can be used; nil before its start
@@ -36,8 +36,8 @@ func (o *owner) reachable() *act.Child {
 // nobody reads it; Cancelled. One that leaves a part of b written closes the
 // input, and that is recorded before it is told.
 func (o *owner) writeStdin(ctx context.Context, b []byte) (uint32, error) {
-	if len(b) > mostStdin {
-		return 0, errorf(TooLarge, "%d bytes; at most %d can be written at a time", len(b), mostStdin)
+	if len(b) > MaxWriteBytes {
+		return 0, errorf(TooLarge, "%d bytes; at most %d can be written at a time", len(b), MaxWriteBytes)
 	}
 	child := o.reachable()
 	if child == nil || o.over() {
@@ -167,7 +167,7 @@ func (o *owner) readSince(s Stream, cursor *string, most uint32) (Chunk, error) 
 	if child == nil {
 		return Chunk{}, errorf(Unknown, "the process left no output")
 	}
-	data, from, eof, err := child.ReadSince(act.Stream(s), pos, int(min(most, mostChunk)))
+	data, from, eof, err := child.ReadSince(act.Stream(s), pos, int(min(most, maxChunkBytes)))
 	switch {
 	case errors.Is(err, act.ErrPosition):
 		return Chunk{}, noSuchProcess()

@@ -58,7 +58,7 @@ func (w *world) inputs() (closed []string) {
 func TestStdinOfAPersistentProcess(t *testing.T) {
 	w := newWorld(t)
 	p, _ := w.attached("cat; echo end", open, func(r *Request) { r.Stdin, r.HasStdin = []byte("prelude "), true })
-	if _, err := p.WriteStdin(t.Context(), alice, make([]byte, mostStdin+1)); CodeOf(err) != TooLarge {
+	if _, err := p.WriteStdin(t.Context(), alice, make([]byte, MaxWriteBytes+1)); CodeOf(err) != TooLarge {
 		t.Errorf("1 MiB and a byte: %v", err)
 	}
 	for _, text := range []string{"one ", "", "two "} {
@@ -114,7 +114,7 @@ func TestAWriteThatIsCutShortClosesTheInput(t *testing.T) {
 	p, id := w.attached("trap 'break' TERM; while :; do sleep 0.01; done; cat | wc -c", open)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { _, err := p.WriteStdin(ctx, alice, make([]byte, mostStdin)); done <- err }()
+	go func() { _, err := p.WriteStdin(ctx, alice, make([]byte, MaxWriteBytes)); done <- err }()
 	w.until("the pipe is full", func() bool { return p.o.child.StdinWritten() > 0 })
 	cancel()
 	if err := <-done; CodeOf(err) != Cancelled {
@@ -147,7 +147,7 @@ func TestStdinOverARestart(t *testing.T) {
 	}
 	_, cut := w.attached("while :; do sleep 0.01; done", open)
 	inner := w.kept(alice, cut)
-	go inner.child.WriteStdin(context.Background(), make([]byte, mostStdin))
+	go inner.child.WriteStdin(context.Background(), make([]byte, MaxWriteBytes))
 	w.until("the pipe is full", func() bool { return inner.child.StdinWritten() > 0 })
 	w.abandon()
 	w.open()
@@ -424,7 +424,7 @@ func TestAnInputThatBreaksInAnOutage(t *testing.T) {
 	p, _ := w.attached("while [ ! -e go ]; do sleep 0.01; done; cat | wc -c", open)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { _, err := p.WriteStdin(ctx, alice, make([]byte, mostStdin)); done <- err }()
+	go func() { _, err := p.WriteStdin(ctx, alice, make([]byte, MaxWriteBytes)); done <- err }()
 	w.until("the pipe is full", func() bool { return p.o.child.StdinWritten() > 0 })
 	repair := brokenDisk(t)
 	w.failedCommit()
@@ -448,7 +448,7 @@ func TestAnInputThatBreaksInAnOutage(t *testing.T) {
 func TestAnInputThatBrokeWithoutADaemon(t *testing.T) {
 	w := newWorld(t)
 	_, id := w.attached("while [ ! -e go ]; do sleep 0.01; done; exec 0<&-; touch shut; "+stays, open,
-		func(r *Request) { r.Stdin, r.HasStdin = make([]byte, mostStdin), true })
+		func(r *Request) { r.Stdin, r.HasStdin = make([]byte, MaxWriteBytes), true })
 	w.abandon()
 	dir := filepath.Join(w.data, "workspaces", "alice", "builder")
 	touch(t, filepath.Join(dir, "go"))

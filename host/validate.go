@@ -6,15 +6,16 @@ import (
 )
 
 // The bounds of a request. Those marked as ours are bounds that the contract
-// leaves to the host; the others are the contract's numbers.
+// leaves to the host; the others are the contract's numbers. Those that are
+// exported keep the guest binding from copying what is beyond them.
 const (
-	maxCommandBytes = 4 << 10  // ours
-	maxArgs         = 4096     // ours
-	maxArgsBytes    = 1 << 20  // ours: all arguments together
-	maxStdinBytes   = 4 << 20  // prelude of a spawn
-	maxEnvEntries   = 256      //
-	maxEnvValue     = 64 << 10 // bytes of one value
-	maxEnvKeys      = 24 << 10 // ours: all keys together, so that one event can name them
+	MaxCommandBytes  = 4 << 10 // ours
+	MaxArgs          = 4096    // ours
+	MaxArgsBytes     = 1 << 20 // ours: all arguments together
+	MaxStdinBytes    = 4 << 20 // prelude of a spawn
+	MaxEnvEntries    = 256
+	MaxEnvValueBytes = 64 << 10 // bytes of one value
+	maxEnvKeys       = 24 << 10 // ours: all keys together, so that one event can name them
 )
 
 // reservedEnv are the variables that a guest may not set: they change which
@@ -41,8 +42,8 @@ func validate(r *Request) *Error {
 	if err := validArgs(r.Args); err != nil {
 		return err
 	}
-	if len(r.Stdin) > maxStdinBytes {
-		return errorf(TooLarge, "stdin has %d bytes, at most %d are taken", len(r.Stdin), maxStdinBytes)
+	if len(r.Stdin) > MaxStdinBytes {
+		return errorf(TooLarge, "stdin has %d bytes, at most %d are taken", len(r.Stdin), MaxStdinBytes)
 	}
 	if err := validEnv(r.Env); err != nil {
 		return err
@@ -61,8 +62,8 @@ func validCommand(cmd string) *Error {
 	switch {
 	case cmd == "":
 		return errorf(InvalidInput, "the command is empty")
-	case len(cmd) > maxCommandBytes:
-		return errorf(InvalidInput, "the command has %d bytes, at most %d are taken", len(cmd), maxCommandBytes)
+	case len(cmd) > MaxCommandBytes:
+		return errorf(InvalidInput, "the command has %d bytes, at most %d are taken", len(cmd), MaxCommandBytes)
 	case strings.HasPrefix(cmd, "-"):
 		return errorf(InvalidInput, "the command looks like a flag")
 	case hasNUL(cmd):
@@ -72,8 +73,8 @@ func validCommand(cmd string) *Error {
 }
 
 func validArgs(args []string) *Error {
-	if len(args) > maxArgs {
-		return errorf(InvalidInput, "%d arguments, at most %d are taken", len(args), maxArgs)
+	if len(args) > MaxArgs {
+		return errorf(InvalidInput, "%d arguments, at most %d are taken", len(args), MaxArgs)
 	}
 	total := 0
 	for i, a := range args {
@@ -82,15 +83,15 @@ func validArgs(args []string) *Error {
 		}
 		total += len(a)
 	}
-	if total > maxArgsBytes {
-		return errorf(InvalidInput, "the arguments have %d bytes together, at most %d are taken", total, maxArgsBytes)
+	if total > MaxArgsBytes {
+		return errorf(InvalidInput, "the arguments have %d bytes together, at most %d are taken", total, MaxArgsBytes)
 	}
 	return nil
 }
 
 func validEnv(env []EnvVar) *Error {
-	if len(env) > maxEnvEntries {
-		return errorf(TooLarge, "%d variables, at most %d are taken", len(env), maxEnvEntries)
+	if len(env) > MaxEnvEntries {
+		return errorf(TooLarge, "%d variables, at most %d are taken", len(env), MaxEnvEntries)
 	}
 	seen := make(map[string]bool, len(env))
 	keys := 0
@@ -116,8 +117,8 @@ func validVar(v EnvVar) *Error {
 		return errorf(InvalidInput, "variable name %.64q is not of the form [A-Za-z_][A-Za-z0-9_]*", v.Key)
 	case reserved(v.Key):
 		return errorf(InvalidInput, "variable %s is reserved", v.Key)
-	case len(v.Value) > maxEnvValue:
-		return errorf(TooLarge, "variable %s has %d bytes, at most %d are taken", v.Key, len(v.Value), maxEnvValue)
+	case len(v.Value) > MaxEnvValueBytes:
+		return errorf(TooLarge, "variable %s has %d bytes, at most %d are taken", v.Key, len(v.Value), MaxEnvValueBytes)
 	case hasNUL(v.Value):
 		return errorf(InvalidInput, "variable %s contains NUL", v.Key)
 	}

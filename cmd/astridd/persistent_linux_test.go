@@ -60,9 +60,7 @@ func (s *site) readOn(t *testing.T, name, cursor, want string) (next string) {
 func TestPersistentProcessOutlivesTheDaemon(t *testing.T) {
 	s := newSite(t)
 	s.withDriver(t)
-	if err := os.Mkdir(s.witness(), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	s.withWitness(t)
 	first := s.start(t)
 	first.ready(t)
 	s.one(t, s.program("persistent", "server", echoing))
@@ -150,9 +148,7 @@ func (s *site) count(t *testing.T, kind event.Kind, id string) (n int) {
 func TestInputEndsOverARestart(t *testing.T) {
 	s := newSite(t)
 	s.withDriver(t)
-	if err := os.Mkdir(s.witness(), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	s.withWitness(t)
 	d := s.start(t)
 	d.ready(t)
 	s.one(t, s.program("persistent", "server", echoing))
@@ -188,9 +184,7 @@ func TestInputEndsOverARestart(t *testing.T) {
 func TestWatchedProcessTellsTheOperator(t *testing.T) {
 	s := newSite(t)
 	s.withDriver(t)
-	if err := os.Mkdir(s.witness(), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	s.withWitness(t)
 	d := s.start(t)
 	d.ready(t)
 	s.one(t, s.program("persistent", "server", echoing))
@@ -228,9 +222,7 @@ func TestWatchedProcessTellsTheOperator(t *testing.T) {
 func TestLostProcessIDKey(t *testing.T) {
 	s := newSite(t)
 	s.withDriver(t)
-	if err := os.Mkdir(s.witness(), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	s.withWitness(t)
 	d := s.start(t)
 	d.ready(t)
 	s.one(t, s.program("persistent", "server", echoing))

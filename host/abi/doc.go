@@ -13,6 +13,7 @@
 //     alignment, discriminants and UTF-8 are checked before use, and the bytes
 //     that one call may make the host copy are bounded.
 //   - slot.go: lowering, through the guest's own cabi_realloc.
+//   - trap.go: how a malformed value ends a call.
 //   - table.go: handles.
 //   - guest.go: a wazero instance as lifting and lowering see it.
 //

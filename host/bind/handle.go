@@ -34,13 +34,10 @@ func writeStdin(c *call) (func(abi.Slot), error) {
 	return func(s abi.Slot) { s.U32(n) }, err
 }
 
-// maxInput is the most bytes of one write-stdin.
-const maxInput = 1 << 20
-
 // liftInput reads what goes to a program's stdin, and refuses too much of it
 // before it is copied.
 func liftInput(v abi.View) ([]byte, error) {
-	if !fits(v, maxInput) {
+	if !fits(v, host.MaxWriteBytes) {
 		return nil, &host.Error{Code: host.TooLarge, Detail: "more bytes than one write may carry"}
 	}
 	return v.Bytes(), nil

@@ -8,21 +8,12 @@ import (
 	"github.com/astrid-os/processledger/ledger/event"
 )
 
-// The bounds of a request. The process host refuses beyond them; here they keep
-// what is beyond from being copied, which would cost the daemon many times what
-// it costs the guest. Sizes are in bytes.
+// What is beyond the bounds of a request (host.MaxArgs and its like) is not
+// copied: that would cost the daemon many times what it costs the guest. These
+// are the bounds beside those of the process host, in bytes.
 const (
-	maxCommand   = 4 << 10
-	maxArgs      = 4096
-	maxArgsBytes = 1 << 20 // all arguments together
-	maxStdin     = 4 << 20
-	maxEnv       = 256
-	maxEnvKey    = 4 << 10
-	maxEnvValue  = 64 << 10
-	maxPath      = 4 << 10 // of a directory or a file
-	maxFiles     = 128
-	maxFile      = 8 << 20
-	maxFileBytes = 16 << 20 // all injected files together
+	maxEnvKey = 4 << 10
+	maxPath   = 4 << 10 // of a directory or a file
 
 	// maxLabel is far more than the host keeps of a label, since it leaves out
 	// control characters first.
@@ -40,7 +31,7 @@ type requestLifter struct{ r host.Request }
 // liftRequest reads a spawn-request of any revision.
 func liftRequest(v abi.View) host.Request {
 	var l requestLifter
-	l.r.Cmd = l.text(v.Field("cmd"), maxCommand, host.InvalidInput, "command")
+	l.r.Cmd = l.text(v.Field("cmd"), host.MaxCommandBytes, host.InvalidInput, "command")
 	l.args(v.Field("args"))
 	l.stdin(v.Field("stdin"))
 	l.env(v.Field("env"))
@@ -117,19 +108,19 @@ func textFits(v abi.View, most uint32) bool {
 
 func (l *requestLifter) args(v abi.View) {
 	list := v.List()
-	total, room := list.Total(), maxArgsBytes
+	total, room := list.Total(), host.MaxArgsBytes
 	switch n := list.Len(); {
-	case n > maxArgs:
-		l.refuse(host.InvalidInput, "%d arguments, at most %d are taken", n, maxArgs)
-	case total > maxArgsBytes:
-		l.refuse(host.InvalidInput, "the arguments have %d bytes together, at most %d are taken", total, maxArgsBytes)
+	case n > host.MaxArgs:
+		l.refuse(host.InvalidInput, "%d arguments, at most %d are taken", n, host.MaxArgs)
+	case total > host.MaxArgsBytes:
+		l.refuse(host.InvalidInput, "the arguments have %d bytes together, at most %d are taken", total, host.MaxArgsBytes)
 	}
-	if list.Len() > maxArgs || total > maxArgsBytes {
+	if list.Len() > host.MaxArgs || total > host.MaxArgsBytes {
 		u := l.unread()
 		u.ArgsCount, u.ArgsBytes, room = uint32(list.Len()), total, keptArgs
 	}
-	l.r.Args = make([]string, 0, min(list.Len(), maxArgs))
-	for i := 0; i < min(list.Len(), maxArgs) && room >= 0; i++ {
+	l.r.Args = make([]string, 0, min(list.Len(), host.MaxArgs))
+	for i := 0; i < min(list.Len(), host.MaxArgs) && room >= 0; i++ {
 		a := list.At(i).Clip(room)
 		l.r.Args, room = append(l.r.Args, a), room-len(a)
 	}
@@ -141,9 +132,9 @@ func (l *requestLifter) stdin(v abi.View) {
 		return
 	}
 	l.r.HasStdin = true
-	if !fits(of, maxStdin) {
+	if !fits(of, host.MaxStdinBytes) {
 		l.unread().StdinBytes = uint64(of.Size())
-		l.refuse(host.TooLarge, "stdin has %d bytes, at most %d are taken", of.Size(), maxStdin)
+		l.refuse(host.TooLarge, "stdin has %d bytes, at most %d are taken", of.Size(), host.MaxStdinBytes)
 		return
 	}
 	l.r.Stdin = of.Bytes()
@@ -152,15 +143,15 @@ func (l *requestLifter) stdin(v abi.View) {
 // env reads the variables; of too many, the names of the first.
 func (l *requestLifter) env(v abi.View) {
 	list := v.List()
-	if list.Len() > maxEnv {
-		l.refuse(host.TooLarge, "%d variables, at most %d are taken", list.Len(), maxEnv)
+	if list.Len() > host.MaxEnvEntries {
+		l.refuse(host.TooLarge, "%d variables, at most %d are taken", list.Len(), host.MaxEnvEntries)
 	}
-	l.r.Env = make([]host.EnvVar, min(list.Len(), maxEnv))
+	l.r.Env = make([]host.EnvVar, min(list.Len(), host.MaxEnvEntries))
 	for i := range l.r.Env {
 		e := &l.r.Env[i]
 		e.Key = l.text(list.At(i).Field("key"), maxEnvKey, host.InvalidInput, "name of a variable")
-		if list.Len() <= maxEnv {
-			e.Value = l.text(list.At(i).Field("value"), maxEnvValue, host.TooLarge, "value of a variable")
+		if list.Len() <= host.MaxEnvEntries {
+			e.Value = l.text(list.At(i).Field("value"), host.MaxEnvValueBytes, host.TooLarge, "value of a variable")
 		}
 	}
 }
@@ -168,20 +159,20 @@ func (l *requestLifter) env(v abi.View) {
 // files reads the injected files: all, or none where they are beyond a bound.
 func (l *requestLifter) files(v abi.View) {
 	list, total := v.List(), uint64(0)
-	if list.Len() > maxFiles {
-		l.refuse(host.TooLarge, "%d injected files, at most %d are taken", list.Len(), maxFiles)
+	if list.Len() > host.MaxFiles {
+		l.refuse(host.TooLarge, "%d injected files, at most %d are taken", list.Len(), host.MaxFiles)
 		return
 	}
 	for i := range list.Len() {
 		content := list.At(i).Field("content")
-		if !fits(content, maxFile) {
-			l.refuse(host.TooLarge, "injected file %d has %d bytes, at most %d are taken", i+1, content.Size(), maxFile)
+		if !fits(content, host.MaxFileBytes) {
+			l.refuse(host.TooLarge, "injected file %d has %d bytes, at most %d are taken", i+1, content.Size(), host.MaxFileBytes)
 			return
 		}
 		total += uint64(content.Size())
 	}
-	if total > maxFileBytes {
-		l.refuse(host.TooLarge, "the injected files have %d bytes together, at most %d are taken", total, maxFileBytes)
+	if total > host.MaxFilesBytes {
+		l.refuse(host.TooLarge, "the injected files have %d bytes together, at most %d are taken", total, host.MaxFilesBytes)
 		return
 	}
 	for i := range list.Len() {

@@ -17,9 +17,9 @@
 //
 //   - manifest.go: Capsule.toml.
 //   - module.go, component.go: what kind of file a module is, and the one change
-//     that is made to it before it is compiled.
+//     that is made to it before it is compiled; counts.go bounds what it declares.
 //   - load.go, exports.go: from the directory to compiled modules.
-//   - instance.go: one guest, and one call of it.
+//   - instance.go: one guest, and one call of it; host.go: what it is served by.
 //   - queue.go: which invocations are taken, and whose turn it is.
 //   - runner.go: what is recorded around a call, and what becomes of the instance.
 //   - background.go: run, install and upgrade.

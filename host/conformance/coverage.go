@@ -73,7 +73,7 @@ var elsewhere = map[string]string{
 	"prior/6-refusals-recorded": "host: TestRefusalsAreRecorded",
 	"prior/9-allow":             "host/policy: TestGate",
 	"prior/10-second-writer":    "host/act: TestWritersTakeTurns (a guest makes one call at a time)",
-	"prior/13-network":          "host/act: TestRoles; the jail has no say of a guest",
+	"prior/13-network":          "README.md: in their process tree, not in their access (it is not promised)",
 	"prior/14-verify":           "ledger/verify: TestDamage",
 	"prior/versions":            "host/bind: TestUnservedImportsAreAllNamed, TestBothVersionsInOneGuest",
 }

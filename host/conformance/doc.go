@@ -12,7 +12,8 @@
 // Where to look:
 //
 //   - case.go, line.go: the form of cases.
-//   - run.go, show.go: the driver, and how an answer is written for people.
+//   - run.go, show.go: the driver, and how an answer is written for people;
+//     golden.go compares it with what the case wants.
 //   - guest.go: what an interpreter can play.
 //   - coverage.go: what there is to be covered; a test fails where it is not.
 //   - host.go, remote.go, serve.go: a host, and the protocol to another.

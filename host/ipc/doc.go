@@ -13,5 +13,6 @@
 //   - bus.go: publishing, and who may publish how much.
 //   - subscription.go: the queue of a subscriber.
 //   - rate.go: the allowance of a source.
+//   - errors.go: the contract's codes.
 //   - source.go: by which id a capsule is known to the others.
 package ipc

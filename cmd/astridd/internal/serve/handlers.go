@@ -1,11 +1,13 @@
 package serve
 
 import (
+	"context"
 	"net/http"
 	"slices"
 
 	"github.com/astrid-os/processledger/host/policy"
 	"github.com/astrid-os/processledger/internal/control"
+	"github.com/astrid-os/processledger/ledger/event"
 	"github.com/astrid-os/processledger/projector"
 )
 
@@ -48,22 +50,26 @@ func (s *Server) capsules(w http.ResponseWriter, r *http.Request) {
 	answer(w, s.o.Backend.Capsules())
 }
 
-func (s *Server) invoke(w http.ResponseWriter, r *http.Request) {
-	in := new(control.Invocation)
-	if err := read(r, in); err != nil {
-		fail(w, err)
-		return
+// post serves a request to do something: reads it, checks it, does it for whoever
+// asks, and answers.
+func post[Request, Answer any](check func(*Request) error, do func(context.Context, event.Actor, *Request) (*Answer, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		req := new(Request)
+		err := read(r, req)
+		if err == nil {
+			err = check(req)
+		}
+		if err != nil {
+			fail(w, err)
+			return
+		}
+		a, err := do(r.Context(), operator(r), req)
+		if err != nil {
+			fail(w, err)
+			return
+		}
+		answer(w, a)
 	}
-	if err := checkInvocation(in); err != nil {
-		fail(w, err)
-		return
-	}
-	a, err := s.o.Backend.Invoke(r.Context(), operator(r), in)
-	if err != nil {
-		fail(w, err)
-		return
-	}
-	answer(w, a)
 }
 
 // Bounds of what goes into the ledger, in bytes.
@@ -87,24 +93,6 @@ func checkInvocation(in *control.Invocation) error {
 		return control.Errorf(control.CodeUsage, "the call id has %d bytes; at most %d are allowed", len(in.CallID), maxName)
 	}
 	return nil
-}
-
-func (s *Server) cancel(w http.ResponseWriter, r *http.Request) {
-	c := new(control.CancelRequest)
-	if err := read(r, c); err != nil {
-		fail(w, err)
-		return
-	}
-	if err := checkCancel(c); err != nil {
-		fail(w, err)
-		return
-	}
-	a, err := s.o.Backend.Cancel(r.Context(), operator(r), c)
-	if err != nil {
-		fail(w, err)
-		return
-	}
-	answer(w, a)
 }
 
 func checkCancel(c *control.CancelRequest) error {

@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"net/http"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -11,25 +10,6 @@ import (
 
 // mostGrace is the longest grace that a stop may ask for, from the contract.
 const mostGrace = 30 * time.Second
-
-// stop ends one process.
-func (s *Server) stopProcess(w http.ResponseWriter, r *http.Request) {
-	req := new(control.StopRequest)
-	err := read(r, req)
-	if err == nil {
-		err = checkStop(req)
-	}
-	if err != nil {
-		fail(w, err)
-		return
-	}
-	a, err := s.o.Backend.Stop(r.Context(), operator(r), req)
-	if err != nil {
-		fail(w, err)
-		return
-	}
-	answer(w, a)
-}
 
 func checkStop(r *control.StopRequest) error {
 	if err := checkHandle(r.ID); err != nil {

@@ -145,9 +145,9 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /v1/capsules", s.capsules)
 	mux.HandleFunc("GET /v1/logs", s.logs)
 	mux.HandleFunc("GET /v1/bus", s.bus)
-	mux.HandleFunc("POST /v1/invoke", s.invoke)
-	mux.HandleFunc("POST /v1/cancel", s.cancel)
-	mux.HandleFunc("POST /v1/stop", s.stopProcess)
+	mux.HandleFunc("POST /v1/invoke", post(checkInvocation, s.o.Backend.Invoke))
+	mux.HandleFunc("POST /v1/cancel", post(checkCancel, s.o.Backend.Cancel))
+	mux.HandleFunc("POST /v1/stop", post(checkStop, s.o.Backend.Stop))
 	mux.HandleFunc("POST "+runPath, s.run)
 	mux.HandleFunc("/", notFound)
 	return mux
