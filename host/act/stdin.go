@@ -299,6 +299,7 @@ func (w *stdinWrite) some(fd int) error {
 			w.waited = w.waited || err == unix.EAGAIN
 			return err
 		}
+		w.waited = w.waited || n < len(w.rest) // full then, though a reader may have made room by now
 		w.rest, w.n = w.rest[n:], w.n+n
 		w.c.noteInput(func(r *shim.RingReader) error { return r.TookInput(n) })
 	}
