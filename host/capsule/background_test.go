@@ -147,7 +147,10 @@ func TestRunIsBegunAgain(t *testing.T) {
 	waits := make(chan int, 10)
 	o := capsule.RunOptions{}
 	o.SetRestart(func(failures int) time.Duration {
-		waits <- failures
+		select {
+		case waits <- failures:
+		default: // more than are looked at
+		}
 		return time.Millisecond
 	})
 	service(t, lifecycle([]string{"run"}, Trap()), h, capsule.DueNothing, o)
