@@ -44,7 +44,7 @@ func TestProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := capsuletest.Open(t, capsuletest.Options{
-		Dir: t.TempDir(), Cache: t.TempDir(), Config: policy.DefaultConfig(),
+		Dir: t.TempDir(), Config: policy.DefaultConfig(),
 		Run: capsule.RunOptions{Grace: 3 * time.Second},
 	})
 	run := func(ctx context.Context, g capsule.Grant, stdin io.Reader, args ...string) (code uint32, stdout, stderr string, err error) {
@@ -124,7 +124,7 @@ func TestProgramWithoutReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := capsuletest.Open(t, capsuletest.Options{
-		Dir: t.TempDir(), Cache: t.TempDir(), Config: policy.DefaultConfig(),
+		Dir: t.TempDir(), Config: policy.DefaultConfig(),
 		Run: capsule.RunOptions{Grace: 100 * time.Millisecond},
 	})
 	out := &stalled{writes: make(chan struct{}), cut: make(chan struct{})}

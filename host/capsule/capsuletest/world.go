@@ -114,7 +114,7 @@ type World struct {
 // Options says what a world is made of.
 type Options struct {
 	Dir    string             // of the capsules
-	Cache  string             // of compiled modules; empty: none
+	Cache  string             // of compiled modules; empty: one for all of the package's tests
 	Run    capsule.RunOptions //
 	Config policy.Config      //
 }
@@ -138,6 +138,9 @@ func Open(t testing.TB, o Options) *World {
 	t.Helper()
 	if o.Run.Log == nil {
 		o.Run.Log = logTo(t)
+	}
+	if o.Cache == "" {
+		o.Cache = filepath.Join(built, "compiled")
 	}
 	w := &World{Data: t.TempDir(), o: o, gate: policy.NewGate(), Bus: ipc.New(ipc.Options{})}
 	var err error
