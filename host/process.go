@@ -99,20 +99,19 @@ func (o *owner) wait(ctx context.Context, timeout *time.Duration) (event.Exit, e
 		defer t.Stop()
 		late = t.C
 	}
-	// An exit that is there wins over a timeout of nothing and a done ctx.
-	if !o.over() {
-		select {
-		case <-o.ended:
-		case <-o.gone:
-		case <-o.h.ctx.Done():
-		case <-late:
-			return event.Exit{}, errorf(WaitTimeout, "it still runs")
-		case <-ctx.Done():
-			return event.Exit{}, errorf(Cancelled, "the call was cancelled")
-		}
+	unmet := o.h.stopped()
+	select {
+	case <-o.ended:
+	case <-o.gone:
+	case <-o.h.ctx.Done():
+	case <-late:
+		unmet = errorf(WaitTimeout, "it still runs")
+	case <-ctx.Done():
+		unmet = errorf(Cancelled, "the call was cancelled")
 	}
+	// An exit that is there wins over a timeout and a done ctx.
 	if !o.over() {
-		return event.Exit{}, o.h.stopped()
+		return event.Exit{}, unmet
 	}
 	if o.outcome.exit == nil {
 		return event.Exit{}, o.outcome.err

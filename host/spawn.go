@@ -219,6 +219,9 @@ func (o *owner) result(ctx context.Context) (*Result, error) {
 	case <-o.timedOut:
 		return nil, errorf(WaitTimeout, "it ran longer than the principal's max_timeout")
 	case <-ctx.Done():
+		if o.over() {
+			break // an end that is there wins over a cancel
+		}
 		if o.forbidGo("caller-gone") {
 			return nil, o.awaitAbort()
 		}

@@ -140,7 +140,7 @@ func TestTheLastOutputOfABlockedProgramFitsTheSlack(t *testing.T) {
 // and what it wrote is counted.
 func TestAFloodingDescendantDoesNotBlockTheEnd(t *testing.T) {
 	both(t, func(t *testing.T, h *house) {
-		x, c := h.run(h.pressed("(setsid yes flood &); echo mine; sleep 0.05; exit 6"))
+		x, c := h.run(h.pressed("echo mine; (setsid yes flood &); sleep 0.05; exit 6"))
 		out, _ := h.drain(c)
 		o := x.Exited.Stdout
 		if ending(x.Exited.Exit) != "code 6" || x.Exited.RestKilled == 0 || o.Bytes != o.Dropped+uint64(len(out)) || len(out) < 4<<10 {
