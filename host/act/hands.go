@@ -93,6 +93,8 @@ type Hands struct {
 	children map[ulid.ULID]*Child
 	late     []Intent
 	closed   bool
+
+	emptied int // what New found in trash/
 }
 
 // New makes the directories, finishes deletions that a crash interrupted, and
@@ -164,6 +166,9 @@ func (h *Hands) Close() error {
 	h.launch.stop()
 	return closeFD(h.procfd)
 }
+
+// Emptied is how many deletions New found that a crash had interrupted.
+func (h *Hands) Emptied() int { return h.emptied }
 
 // remember holds a child, unless Close was called.
 func (h *Hands) remember(c *Child) bool {

@@ -73,6 +73,7 @@ var hostPoints = []Point{
 // also passes the daemon's own points, where it does what the daemon does.
 var recoveryPoints = []Point{
 	{"recovery.started", Recovery, "a recovery that has begun and done nothing"},
+	{"recovery.end.requested", Recovery, "a KILL requested for a process whose owner is gone, and not sent"},
 	{"recovery.kill.requested", Recovery, "a KILL requested for a silent shim, and not sent"},
 	{"recovery.orphan.found", Recovery, "a recorded orphan whose shim was not killed"},
 	{"recovery.orphan.recorded", Recovery, "a recorded orphan whose directory was not deleted"},
