@@ -29,6 +29,12 @@ type Ledger struct {
 	durable atomic.Uint64
 	news    news // told each time durable moves
 
+	// place and held are set by the committer: where the newest segment is,
+	// and whether it holds the blocks of the reserve.
+	place     atomic.Pointer[place]
+	held      atomic.Bool
+	condition condition
+
 	queue queue     // requests on their way to the committer
 	c     committer // the committer goroutine's own
 	done  chan struct{}
@@ -59,6 +65,7 @@ func Open(dir string, o Options) (*Ledger, error) {
 	l := &Ledger{dir: dir, o: o, lock: lock, done: make(chan struct{})}
 	l.reader = reader{shelf: &shelf{}, last: l.durable.Load}
 	l.queue.init()
+	l.condition.is.State = StateOK
 	l.c.l = l
 	if err := l.c.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open ledger %s: %w", dir, err), l.shelf.close(), lock.close())

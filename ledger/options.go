@@ -17,8 +17,8 @@ const (
 	// be copied and hashed while others wait.
 	DefaultSegmentBytes = 256 << 20
 
-	// DefaultReserve is 16 MiB: enough to record how everything that runs
-	// ends, once the operator frees space for it.
+	// DefaultReserve is 16 MiB: a process takes one or two kilobytes to be
+	// ended and released, so that is enough for everything that can run.
 	DefaultReserve = 16 << 20
 )
 
@@ -36,8 +36,8 @@ type Options struct {
 	// DefaultSegmentBytes.
 	SegmentBytes int64
 
-	// Reserve is how many bytes of the disk stay free; 0 means DefaultReserve,
-	// less than 0 none.
+	// Reserve is how many bytes of the disk are kept for SubmitEnding; 0 means
+	// DefaultReserve, less than 0 none, and no check of the disk either.
 	Reserve int64
 
 	// Clock is what time is read from; nil means the machine's.

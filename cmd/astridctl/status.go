@@ -138,7 +138,7 @@ func (a *app) showStatus(v *statusView, src source) error {
 	} else {
 		add("daemon", "does not run; last started "+ui.Time(v.Started, a.zone()))
 	}
-	add("ledger", ledgerText(&v.Ledger, src))
+	add("ledger", ledgerText(&v.Ledger, src, a.zone()))
 	switch {
 	case v.Recovery != nil:
 		add("recovery", recoveryText(v.Recovery))
@@ -178,13 +178,13 @@ func isolationText(i *control.Isolation) string {
 	return s
 }
 
-func ledgerText(l *control.LedgerStatus, src source) string {
+func ledgerText(l *control.LedgerStatus, src source, zone *time.Location) string {
 	s := fmt.Sprintf("%s, events %d to %d", l.ID, l.First, l.Last)
 	if f, ok := src.(*fileSource); ok {
 		s += ", in " + f.dir
 	}
-	if l.Failed != "" {
-		s += "; cannot commit: " + l.Failed
+	if l.State != "" && l.State != "ok" && l.Since != nil {
+		s += fmt.Sprintf("; %s since %s", l.State, ui.Time(*l.Since, zone))
 	}
 	return s
 }

@@ -83,6 +83,14 @@ type LedgerStatus struct {
 
 	// Failed is why nothing can be committed just now; empty: all is well.
 	Failed string `json:"failed,omitempty"`
+
+	// State is "ok"; "full" where nothing starts and endings are recorded as
+	// long as the reserve lasts; "failed" where nothing can be recorded, but
+	// what runs can be ended. Empty before the ledger is open.
+	State  string     `json:"state,omitempty"`
+	Since  *time.Time `json:"since,omitempty"`  // when that state was first seen; not with "ok"
+	Error  string     `json:"error,omitempty"`  // what the system said
+	Remedy string     `json:"remedy,omitempty"` // what to do, one sentence
 }
 
 // Recovery is what the matching of ledger and disk at the start found.
