@@ -32,6 +32,7 @@ type Ledger struct {
 	queue queue     // requests on their way to the committer
 	c     committer // the committer goroutine's own
 	done  chan struct{}
+	look  lookBack
 
 	closeOnce sync.Once
 	closeErr  error
@@ -60,9 +61,11 @@ func Open(dir string, o Options) (*Ledger, error) {
 	l.reader = reader{shelf: &shelf{}, last: l.durable.Load}
 	l.queue.init()
 	l.c.l = l
+	l.c.snaps.init(dir, o)
 	if err := l.c.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open ledger %s: %w", dir, err), l.shelf.close(), lock.close())
 	}
+	l.look.begin(l, l.c.newest.first, l.c.snaps.skipped) // before anything rolls over
 	go l.c.run()
 	return l, nil
 }
@@ -81,6 +84,8 @@ func (l *Ledger) Close() error {
 	l.closeOnce.Do(func() {
 		l.queue.close()
 		<-l.done
+		l.c.snaps.writing.Wait()
+		l.look.end()
 		l.news.close()
 		l.closeErr = errors.Join(l.shelf.close(), l.lock.close())
 	})
