@@ -150,23 +150,6 @@ func checkCrashed(t *testing.T, dir, prefix string, atFirst bool) {
 	checkLedger(t, l)
 }
 
-// checkReplayed compares the fold with one that replays the whole ledger.
-func checkReplayed(t *testing.T, r Reader, fold *chainFold) {
-	t.Helper()
-	whole := &chainFold{}
-	for e, err := range r.Events(t.Context(), 0, 0) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := whole.Replay(e); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if whole.committed != fold.committed {
-		t.Errorf("the fold is %+v, replay gives %+v", fold.committed, whole.committed)
-	}
-}
-
 // checkNoLeftovers checks that nothing unfinished lies about, and that each
 // file has the mode of its place.
 func checkNoLeftovers(t *testing.T, dir string) {
