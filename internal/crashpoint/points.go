@@ -18,6 +18,8 @@ var ledgerPoints = []Point{
 	{"ledger.commit.published", Ledger, "the whole batch; those who waited for it were not told"},
 	{"ledger.roll.sealed", Ledger, "a sealed newest segment; the next opening begins its successor"},
 	{"ledger.roll.opened-to-auditors", Ledger, "a sealed newest segment; the next opening begins its successor"},
+	{"ledger.snapshot.written", Ledger, "a snapshot under a temporary name, which is removed after the next one"},
+	{"ledger.snapshot.renamed", Ledger, "one snapshot more than is kept"},
 	{"ledger.fail.marked", Ledger, "a newest segment that is marked as abandoned; the next opening salvages it"},
 	{"ledger.salvage.set-aside", Ledger, "an abandoned segment and its finished copy under a temporary name; the next opening salvages again"},
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/astrid-os/processledger/host"
 	"github.com/astrid-os/processledger/internal/control"
 	"github.com/astrid-os/processledger/ledger"
-	"github.com/astrid-os/processledger/ledger/event"
 	"github.com/astrid-os/processledger/projector"
 )
 
