@@ -58,6 +58,9 @@ var elsewhere = map[string]string{
 	"shim.exit.synced":         "host/act: TestCrashPointsOfTheShim, which knows when the shim has missed its daemon",
 	"migration.backup-copied":  "migrations: its crash test",
 	"migration.backup-copying": "migrations: its crash test, which has steps that back up",
+	"salvage.set-aside":        "ledger/salvage",
+	"ledger.rebuild.written":   "ledger/salvage",
+	"ledger.rebuild.cleared":   "ledger/salvage",
 }
 
 // every has each passing of each point tested; without it, see sample.
