@@ -91,12 +91,13 @@ type stranger struct {
 	pid   int
 	dir   string
 	ticks uint64
+	asked int
 }
 
 // heard is what a stranger does with what it should never get.
 const heard = `for s in HUP INT QUIT ABRT ALRM TERM CONT USR1 USR2; do trap "echo $s >>heard" $s; done
 : >up
-while :; do read x <gate; done
+while :; do read x <gate && echo $x >>alive; done
 `
 
 // newStranger starts a process under a number; it calls itself what its argv
@@ -142,16 +143,34 @@ func newStranger(t *testing.T, pid int, argv ...string) *stranger {
 	return s
 }
 
-// unharmed holds that nobody signalled the stranger.
+// unharmed holds that nobody signalled the stranger: it still answers.
 func (s *stranger) unharmed(when string) {
 	s.t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.pid))
-	if err != nil || strings.Contains(string(b), ") Z ") {
-		s.t.Errorf("%s: the stranger is dead", when)
+	s.asked++
+	word := strconv.Itoa(s.asked)
+	for end := time.Now().Add(bound); ; time.Sleep(time.Millisecond) {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.pid))
+		if err != nil || strings.Contains(string(b), ") Z ") || time.Now().After(end) {
+			s.t.Errorf("%s: the stranger is dead", when)
+			return
+		}
+		if f, err := os.OpenFile(filepath.Join(s.dir, "gate"), os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil {
+			f.WriteString(word + "\n")
+			f.Close()
+		}
+		if b, _ := os.ReadFile(filepath.Join(s.dir, "alive")); strings.Contains(string(b), word+"\n") {
+			break
+		}
 	}
 	if b, err := os.ReadFile(filepath.Join(s.dir, "heard")); err == nil {
 		s.t.Errorf("%s: the stranger got %s", when, b)
 	}
+}
+
+func boottime() int64 {
+	var ts unix.Timespec
+	unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts)
+	return ts.Nano()
 }
 
 // free tells whether nobody has a number.
@@ -169,6 +188,9 @@ func twoStrangers(t *testing.T, h *house, held bool) (c *Child, st *event.Proces
 		}
 		syscall.Kill(int(st.Shim.PID), syscall.SIGKILL)
 		h.until("shim and program are reaped", func() bool { return free(st.Shim.PID) && free(st.Program.PID) })
+		// Numbers do not come round within a tick, which is all that a start
+		// time can tell apart: to hand them out at once would be unfair.
+		h.until("a tick has passed", func() bool { return boottime()/int64(10*time.Millisecond) > int64(st.Program.StartTicks) })
 		both[0] = newStranger(t, int(st.Shim.PID), "astrid-shim", shim.ModeShim)
 		both[1] = newStranger(t, int(st.Program.PID), "sleep", "1000")
 		if !held {
