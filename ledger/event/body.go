@@ -38,15 +38,27 @@ type DaemonStarted struct {
 	Kernel       string // uname release
 	Isolation    string // "pidns" or "none": what programs will run in
 	ConfigSHA256 []byte // of the config text as read
+
+	// Replaces is the version of the daemon that handed over to this one in an
+	// orderly restart, empty for any other start.
+	Replaces string
+
+	// GapNano is how long no daemon was in charge then, by CLOCK_BOOTTIME, ns:
+	// from the moment the old one had let go of ledger and shims to just before
+	// this event.
+	GapNano int64
 	rest
 }
 
 // DaemonStopped is written by an orderly shutdown, last.
 //
-// Actor: host. Scope: none.
+// Actor: host; of a restart the operator who asked for it. Scope: none.
 type DaemonStopped struct {
-	Reason string // "signal: terminated", "operator", …
+	Reason string // "signal: terminated", "restart", …
 	Ended  uint32 // processes ended by the shutdown
+
+	Successor string // version of the build that goes on after a restart; empty if nobody does
+	Binary    string // path of its program
 	rest
 }
 
