@@ -241,7 +241,7 @@ type ProcessExited struct {
 
 	// Cause is what ended it: "self", or the cause of the order that did:
 	// "signal", "kill", "cancel", "stop", "lifetime", "idle", "orphaned",
-	// "owner-lost", "released", "shutdown".
+	// "owner-lost", "released", "shutdown", "daemon-restart".
 	Cause string
 
 	UserNano   int64         // CPU time in user mode, of the program and what it reaped, ns
@@ -296,7 +296,7 @@ type CancelFinished struct {
 // Actor: whoever asks for it. Scope: as in spawn.requested.
 type StopRequested struct {
 	GraceNano int64  // from TERM to KILL, ns
-	Reason    string // "guest", "operator", "shutdown", …
+	Reason    string // "guest", "operator", "shutdown", "daemon-restart", …
 	rest
 }
 
@@ -358,7 +358,7 @@ type SignalSent struct {
 // Actor: host. Scope: as in spawn.requested.
 type HandleReleased struct {
 	// Reason is "dropped", "sync-finished", "instance-gone", "refused",
-	// "recovered" or "shutdown"; of a persistent process "released" (the guest
+	// "recovered", "shutdown" or "daemon-restart"; of a persistent process "released" (the guest
 	// released it), "stopped" (a stop was through) or "retention" (its timer
 	// ran out).
 	Reason string
