@@ -18,6 +18,9 @@ func (d *Daemon) Status() *control.Status {
 	}
 	d.mu.Lock()
 	s.Phase, s.Isolation, s.Recovery = d.phase, d.isolation, recoveryOf(d.recovery)
+	if d.before != nil {
+		s.Restart = d.before.restart(d.gap)
+	}
 	s.Problems = append([]string{}, d.problems...)
 	for _, c := range d.capsules {
 		if c.Loaded {
