@@ -76,8 +76,7 @@ func (l *Ledger) checkSpace(more int64) error {
 	return nil
 }
 
-// spaceFor refuses a copy of so many bytes that the disk has no room for. It
-// asks for no reserve: until the copy stands not even an ending can be recorded.
+// spaceFor refuses a copy of so many bytes that the disk has no room for.
 func (c *committer) spaceFor(size int64) error {
 	if c.l.o.Reserve == 0 {
 		return nil
