@@ -33,7 +33,8 @@ type committer struct {
 	batch  segment.Batch
 	stream *segment.Stream // of a large batch; nil: it is written in one go
 	events []*event.Event  // of the batch
-	ran    []outcome       // of the batch
+	snaps  snapshots
+	ran    []outcome // of the batch
 
 	// writing is held while a commit is on its way to the disk and until its
 	// failure is known, so that a copy never begins on pages that are visible
@@ -91,6 +92,7 @@ func (c *committer) round(rs []*request) []*request {
 	}
 	rest, cut := c.runClosures(rs)
 	c.finish(c.commit(), cut)
+	c.snapshotIfDue()
 	return rest
 }
 

@@ -26,8 +26,11 @@
 //	  00000000000000262145.seg       the newest: the only one that is written
 //	  ….seg.tmp, copy-….tmp          being made; removed at the next opening
 //	  ….seg.abandoned.1              a file whose commit failed, kept as it was
+//	snapshots/
+//	  00000000000000278529.snap      the state after that event; may be deleted at any time
 //
-// Package segment says what a file holds.
+// Package segment says what a file holds, package snapshot how a start uses the
+// states between.
 //
 // # When a commit fails
 //

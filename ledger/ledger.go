@@ -38,6 +38,7 @@ type Ledger struct {
 	queue queue     // requests on their way to the committer
 	c     committer // the committer goroutine's own
 	done  chan struct{}
+	back  lookBack
 
 	closeOnce sync.Once
 	closeErr  error
@@ -67,9 +68,11 @@ func Open(dir string, o Options) (*Ledger, error) {
 	l.queue.init()
 	l.condition.is.State = StateOK
 	l.c.l = l
+	l.c.snaps.init(dir, o)
 	if err := l.c.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open ledger %s: %w", dir, err), l.shelf.close(), lock.close())
 	}
+	l.back.begin(l, l.c.newest.first, l.c.snaps.skipped) // before anything rolls over
 	go l.c.run()
 	return l, nil
 }
@@ -88,6 +91,8 @@ func (l *Ledger) Close() error {
 	l.closeOnce.Do(func() {
 		l.queue.close()
 		<-l.done
+		l.c.snaps.writing.Wait()
+		l.back.end()
 		l.news.close()
 		l.closeErr = errors.Join(l.shelf.close(), l.lock.close())
 	})

@@ -114,6 +114,7 @@ func (c *committer) begin(state []byte, ordinal uint64, opened *event.SegmentOpe
 		return noSpace(fmt.Errorf("next segment: %w", err))
 	}
 	c.newest = newest{path: path, ordinal: ordinal, first: h.Seq}
+	c.snaps.at = h.Seq
 	if err == nil {
 		err = c.attach(false)
 	}

@@ -59,6 +59,7 @@ type Status struct {
 	Isolation Isolation    `json:"isolation"`
 	Ledger    LedgerStatus `json:"ledger"`
 	Recovery  *Recovery    `json:"recovery,omitempty"` // nil until recovery has finished
+	Progress  *Progress    `json:"progress,omitempty"` // of the recovery; nil but while it goes on
 	Live      int          `json:"live"`               // processes that hold a slot
 	Retained  int          `json:"retained"`           // terminal handles not yet released
 	Usage     []Usage      `json:"usage"`              // principals and capsules that have processes, by scope
@@ -104,6 +105,29 @@ type Recovery struct {
 	Resumed uint32 `json:"resumed"` // unfinished cancels, stops and timers taken up again
 
 	TookNano int64 `json:"took_ns"` // from recovery.started to recovery.finished, ns
+
+	LostReboot      uint32 `json:"lost_reboot"`       // of those lost: by a restart of the machine
+	LostMaybe       uint32 `json:"lost_maybe"`        // of those lost: of which nothing tells whether they ran
+	LostNoDirectory uint32 `json:"lost_no_directory"` // of those lost: whose process directory is gone, too
+	Released        uint32 `json:"released"`          // ended before, and released now
+	Retained        uint32 `json:"retained"`          // ended before, and kept for their creators
+	Pending         uint32 `json:"pending"`           // not at their end when it finished
+	Silent          uint32 `json:"silent"`            // of those pending: whose shim had not answered
+	Damaged         uint32 `json:"damaged"`           // process directories with records that cannot be read
+	Trash           uint32 `json:"trash"`             // deletions that were finished
+	Foreign         uint32 `json:"foreign"`           // programs that this ledger cannot have decided on
+	Missing         uint32 `json:"missing"`           // handles whose process directory is gone
+	Unsent          uint32 `json:"unsent"`            // signals ordered of which nobody knows whether they arrived
+
+	// Settling is how many of what it found are still being ended or waited
+	// for now; 0 where no daemon answers.
+	Settling uint32 `json:"settling"`
+}
+
+// Progress is how far the recovery has come that goes on.
+type Progress struct {
+	Matched uint32 `json:"matched"` // handles and directories of which the ledger holds what becomes of them
+	Total   uint32 `json:"total"`
 }
 
 // Usage is how many live processes one scope has.

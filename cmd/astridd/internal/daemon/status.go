@@ -5,9 +5,9 @@ import (
 	"os"
 	"strings"
 
+	"github.com/astrid-os/processledger/host"
 	"github.com/astrid-os/processledger/internal/control"
 	"github.com/astrid-os/processledger/ledger"
-	"github.com/astrid-os/processledger/ledger/event"
 	"github.com/astrid-os/processledger/projector"
 )
 
@@ -19,7 +19,10 @@ func (d *Daemon) Status() *control.Status {
 		Usage: []control.Usage{},
 	}
 	d.mu.Lock()
-	s.Phase, s.Isolation, s.Recovery = d.phase, d.isolation, recoveryOf(d.recovery)
+	s.Phase, s.Isolation = d.phase, d.isolation
+	if d.recovery != nil {
+		s.Recovery = control.RecoveryOf(d.recovery)
+	}
 	s.Problems = append([]string{}, d.problems...)
 	for _, c := range d.capsules {
 		if c.Loaded {
@@ -27,6 +30,9 @@ func (d *Daemon) Status() *control.Status {
 		}
 	}
 	d.mu.Unlock()
+	if e := d.engine.Load(); e != nil {
+		addProgress(s, e.host.Progress())
+	}
 	if live := d.live.Load(); live != nil {
 		d.ledgerStatus(s, live)
 	}
@@ -74,13 +80,13 @@ func (d *Daemon) setCaps(u *control.Usage) {
 	u.Cap = d.cfg.PerCapsule
 }
 
-func recoveryOf(r *event.RecoveryFinished) *control.Recovery {
-	if r == nil {
-		return nil
-	}
-	return &control.Recovery{
-		Adopted: r.Adopted, Exited: r.Exited, Lost: r.Lost, Aborted: r.Aborted, Failed: r.Failed,
-		Ended: r.Ended, Orphans: r.Orphans, Resumed: r.Resumed, TookNano: r.TookNano,
+// addProgress fills in how far the recovery has come, or what it left to go on.
+func addProgress(s *control.Status, p host.Progress) {
+	switch {
+	case s.Recovery != nil:
+		s.Recovery.Settling = uint32(p.Settling)
+	case s.Phase == control.PhaseRecovering:
+		s.Progress = &control.Progress{Matched: uint32(p.Matched), Total: uint32(p.Total)}
 	}
 }
 
