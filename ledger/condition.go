@@ -66,7 +66,7 @@ func (l *Ledger) Condition() Condition {
 	if is.State != StateOK {
 		return is
 	}
-	if err := l.look(0); err != nil {
+	if err := l.fits(0); err != nil {
 		l.note(err)
 		return l.Condition()
 	}
