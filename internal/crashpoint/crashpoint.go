@@ -21,6 +21,7 @@ const (
 	Shim      Component = "shim"
 	Recovery  Component = "recovery"
 	Migration Component = "migration"
+	Salvage   Component = "salvage"
 )
 
 // Point is a named place in the code.
