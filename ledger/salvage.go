@@ -73,7 +73,7 @@ func (c *committer) salvage() error {
 	defer old.Close() // of a file for reading: nothing is lost
 	// The reserve is for the copy now: until that stands not even an ending can
 	// be recorded.
-	if err := segment.LetGo(c.newest.path); err != nil {
+	if err := segment.GiveBack(c.newest.path); err != nil {
 		return unwritable(err)
 	}
 	if err := c.spaceFor(old.Size()); err != nil {

@@ -79,9 +79,9 @@ func (s *Segment) Hold(n int64) (held bool, err error) {
 	return true, nil
 }
 
-// LetGo gives back what Hold took for the file at path and it did not need. What
+// GiveBack gives back what Hold took for the file at path and it did not need. What
 // is in the file stays as it is.
-func LetGo(path string) error {
+func GiveBack(path string) error {
 	fi, err := os.Stat(path)
 	if err != nil {
 		return err
