@@ -149,7 +149,7 @@ func (o *owner) killLater(b *event.SignalRequested, from int64) {
 		grace = cancelNano
 	case "lifetime", "idle":
 		grace = o.orders.GraceNano
-	case "stop", "shutdown":
+	case "stop", causeShutdown, causeRestart:
 		o.mu.Lock()
 		grace = o.grace
 		o.mu.Unlock()

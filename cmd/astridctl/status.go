@@ -35,7 +35,7 @@ and 4 if no daemon answers.`,
 // statusFields are the fields of statusView's JSON.
 var statusFields = []string{
 	"running", "version", "api", "pid", "uid", "started", "phase", "problems", "data", "socket", "config", "isolation",
-	"ledger", "recovery", "progress", "live", "retained", "usage", "capsules",
+	"ledger", "recovery", "progress", "restart", "live", "retained", "usage", "capsules",
 }
 
 // statusView is the JSON of status: the daemon's own, and whether it runs.
@@ -139,6 +139,9 @@ func (a *app) showStatus(v *statusView, src source) error {
 		add("daemon", "does not run; last started "+ui.Time(v.Started, a.zone()))
 	}
 	add("ledger", ledgerText(&v.Ledger, src, a.zone()))
+	if v.Restart != nil {
+		add("restart", a.restartText(v.Restart))
+	}
 	switch {
 	case v.Recovery != nil:
 		add("recovery", recoveryText(v.Recovery))

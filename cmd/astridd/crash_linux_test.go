@@ -41,6 +41,7 @@ var stories = []story{
 		only: []string{"daemon.spawn.aborting", "daemon.cancel.requested", "ledger.commit.begin", "ledger.commit.durable"}},
 	{name: "time out", before: startReady, tell: tellTimeOut, only: []string{"daemon.timer.fired", "daemon.signal.sent"}},
 	{name: "persistent", before: startReady, tell: tellPersistent},
+	{name: "restart", before: leavePersistentRunning, tell: tellRestart},
 	{name: "recovery", before: leaveMuch, tell: tellStart},
 	{name: "recovery of persistent processes", before: leavePersistent, tell: tellStart},
 	{name: "silent shim", before: leaveSilent, tell: tellStart, only: []string{"recovery.kill.requested"}, lost: true},

@@ -36,7 +36,8 @@ const (
 	PhaseStarting   Phase = "starting"   // the ledger is being opened
 	PhaseRecovering Phase = "recovering" // ledger and disk are being matched; no spawn yet
 	PhaseReady      Phase = "ready"
-	PhaseStopping   Phase = "stopping" // an orderly shutdown runs
+	PhaseRestarting Phase = "restarting" // calls may end; then another daemon takes over
+	PhaseStopping   Phase = "stopping"   // an orderly shutdown runs
 )
 
 // Status is the answer of /v1/status.
@@ -60,6 +61,7 @@ type Status struct {
 	Ledger    LedgerStatus `json:"ledger"`
 	Recovery  *Recovery    `json:"recovery,omitempty"` // nil until recovery has finished
 	Progress  *Progress    `json:"progress,omitempty"` // of the recovery; nil but while it goes on
+	Restart   *Restart     `json:"restart,omitempty"`  // nil unless this daemon took over from another one
 	Live      int          `json:"live"`               // processes that hold a slot
 	Retained  int          `json:"retained"`           // terminal handles not yet released
 	Usage     []Usage      `json:"usage"`              // principals and capsules that have processes, by scope

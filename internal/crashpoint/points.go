@@ -5,7 +5,7 @@ import "slices"
 // Points lists every crash point of the program. A call of Here with a name
 // that is not listed, a name listed twice, and a name without a call are test
 // failures.
-var Points = slices.Concat(ledgerPoints, shimPoints, hostPoints, recoveryPoints, migrationPoints, salvagePoints)
+var Points = slices.Concat(ledgerPoints, shimPoints, hostPoints, restartPoints, recoveryPoints, migrationPoints, salvagePoints)
 
 // ledgerPoints are passed by whoever writes the ledger.
 var ledgerPoints = []Point{
@@ -69,6 +69,14 @@ var hostPoints = []Point{
 	{"daemon.invocation.finished", Daemon, "a finished invocation whose caller was not told"},
 	{"daemon.shutdown.requested", Daemon, "stops whose TERM was sent, their KILL to come"},
 	{"daemon.stopped", Daemon, "an orderly end, all of it recorded"},
+}
+
+// restartPoints are passed while one daemon makes way for the next, beside those of
+// an orderly end.
+var restartPoints = []Point{
+	{"daemon.restart.draining", Restart, "a daemon that served and takes no more calls; nothing has ended"},
+	{"daemon.restart.exec", Restart, "an orderly end, all of it recorded, and nobody who goes on"},
+	{"daemon.restart.taken", Restart, "the same: the next daemon has the lock and the socket, and nothing else"},
 }
 
 // recoveryPoints are passed while a start matches ledger and disk. Recovery

@@ -16,14 +16,20 @@ func daemonStarted(b *event.DaemonStarted) string {
 		s += ", kernel " + b.Kernel
 	}
 	s += ")"
+	if b.Replaces != "" {
+		s += fmt.Sprintf("; it took over from version %s in a restart, and none was in charge for %s", b.Replaces, nanos(b.GapNano))
+	}
 	if b.Isolation == "" {
 		return s
 	}
 	return s + "; each program runs " + isolation(b.Isolation)
 }
 
-func daemonStopped(b *event.DaemonStopped) string {
+func daemonStopped(e *event.Event, b *event.DaemonStopped) string {
 	s := "the daemon stopped in good order" + because(b.Reason)
+	if b.Successor != "" {
+		s = fmt.Sprintf("the daemon made way for version %s of itself (%s), as %s asked", b.Successor, ui.Safe(b.Binary), Actor(e))
+	}
 	if b.Ended > 0 {
 		s += ", after it had ended " + ui.Count(b.Ended, "process")
 	}

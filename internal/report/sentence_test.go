@@ -22,6 +22,8 @@ func aboutTheHouse() []event.Body {
 		&event.DaemonStarted{Isolation: "none"},
 		&event.DaemonStopped{Reason: "signal: terminated", Ended: 2},
 		&event.DaemonStopped{},
+		&event.DaemonStopped{Reason: "restart", Ended: 1, Successor: "0.2.0", Binary: "/opt/astrid/astridd"},
+		&event.DaemonStarted{Version: "0.2.0", PID: 77, UID: 0, Replaces: "0.1.0", GapNano: 48e6},
 		&event.RecoveryStarted{Handles: 3, Directories: 1},
 		&event.RecoveryFinished{Exited: 1, Ended: 2, Lost: 1, TookNano: 12e6},
 		&event.RecoveryFinished{TookNano: 900e3},

@@ -38,15 +38,27 @@ type DaemonStarted struct {
 	Kernel       string // uname release
 	Isolation    string // "pidns" or "none": what programs will run in
 	ConfigSHA256 []byte // of the config text as read
+
+	// Replaces is the version of the daemon that handed over to this one in an
+	// orderly restart, empty for any other start.
+	Replaces string
+
+	// GapNano is how long no daemon was in charge then, by CLOCK_BOOTTIME, ns:
+	// from the moment the old one had let go of ledger and shims to just before
+	// this event.
+	GapNano int64
 	rest
 }
 
 // DaemonStopped is written by an orderly shutdown, last.
 //
-// Actor: host. Scope: none.
+// Actor: host; of a restart the operator who asked for it. Scope: none.
 type DaemonStopped struct {
-	Reason string // "signal: terminated", "operator", …
+	Reason string // "signal: terminated", "restart", …
 	Ended  uint32 // processes ended by the shutdown
+
+	Successor string // version of the build that goes on after a restart; empty if nobody does
+	Binary    string // path of its program
 	rest
 }
 
@@ -253,7 +265,7 @@ type ProcessExited struct {
 
 	// Cause is what ended it: "self", or the cause of the order that did:
 	// "signal", "kill", "cancel", "stop", "lifetime", "idle", "orphaned",
-	// "owner-lost", "released", "shutdown".
+	// "owner-lost", "released", "shutdown", "daemon-restart".
 	Cause string
 
 	UserNano   int64         // CPU time in user mode, of the program and what it reaped, ns
@@ -308,7 +320,7 @@ type CancelFinished struct {
 // Actor: whoever asks for it. Scope: as in spawn.requested.
 type StopRequested struct {
 	GraceNano int64  // from TERM to KILL, ns
-	Reason    string // "guest", "operator", "shutdown", …
+	Reason    string // "guest", "operator", "shutdown", "daemon-restart", …
 	rest
 }
 
@@ -370,7 +382,7 @@ type SignalSent struct {
 // Actor: host. Scope: as in spawn.requested.
 type HandleReleased struct {
 	// Reason is "dropped", "sync-finished", "instance-gone", "refused",
-	// "recovered" or "shutdown"; of a persistent process "released" (the guest
+	// "recovered", "shutdown" or "daemon-restart"; of a persistent process "released" (the guest
 	// released it), "stopped" (a stop was through) or "retention" (its timer
 	// ran out).
 	Reason string

@@ -20,6 +20,9 @@ func (d *Daemon) Status() *control.Status {
 	}
 	d.mu.Lock()
 	s.Phase, s.Isolation = d.phase, d.isolation
+	if d.before != nil {
+		s.Restart = d.before.restart(d.gap)
+	}
 	if d.recovery != nil {
 		s.Recovery = control.RecoveryOf(d.recovery)
 	}
