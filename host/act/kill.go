@@ -86,8 +86,11 @@ func (c *Child) killSilent() (SignalResult, error) {
 
 // killByIdentity kills the shim that `ready` names, if it still is one.
 func (h *Hands) killByIdentity(f Found) error {
+	if f.OtherBoot {
+		return nil // whoever has that number now is a stranger
+	}
 	fd, err := shim.OpenIdentity(h.procfd, shimIdentity(f.Shim))
-	if err == unix.ESRCH || f.OtherBoot {
+	if err == unix.ESRCH {
 		return nil
 	}
 	if err != nil {
