@@ -35,7 +35,7 @@ and 4 if no daemon answers.`,
 // statusFields are the fields of statusView's JSON.
 var statusFields = []string{
 	"running", "version", "api", "pid", "uid", "started", "phase", "problems", "data", "socket", "config", "isolation",
-	"ledger", "recovery", "progress", "live", "retained", "usage", "capsules",
+	"ledger", "recovery", "progress", "restart", "live", "retained", "usage", "capsules",
 }
 
 // statusView is the JSON of status: the daemon's own, and whether it runs.
@@ -138,7 +138,10 @@ func (a *app) showStatus(v *statusView, src source) error {
 	} else {
 		add("daemon", "does not run; last started "+ui.Time(v.Started, a.zone()))
 	}
-	add("ledger", ledgerText(&v.Ledger, src))
+	add("ledger", ledgerText(&v.Ledger, src, a.zone()))
+	if v.Restart != nil {
+		add("restart", a.restartText(v.Restart))
+	}
 	switch {
 	case v.Recovery != nil:
 		add("recovery", recoveryText(v.Recovery))
@@ -178,13 +181,13 @@ func isolationText(i *control.Isolation) string {
 	return s
 }
 
-func ledgerText(l *control.LedgerStatus, src source) string {
+func ledgerText(l *control.LedgerStatus, src source, zone *time.Location) string {
 	s := fmt.Sprintf("%s, events %d to %d", l.ID, l.First, l.Last)
 	if f, ok := src.(*fileSource); ok {
 		s += ", in " + f.dir
 	}
-	if l.Failed != "" {
-		s += "; cannot commit: " + l.Failed
+	if l.State != "" && l.State != "ok" && l.Since != nil {
+		s += fmt.Sprintf("; %s since %s", l.State, ui.Time(*l.Since, zone))
 	}
 	return s
 }

@@ -89,6 +89,10 @@ type Hands struct {
 	procfd int      // /proc, for identities
 	bootID [16]byte // of this boot
 
+	// oldKernel has the hands do without what came after Linux 6.1, for tests:
+	// pidfs handles, the peer's pidfd, the exit that a pidfd remembers.
+	oldKernel bool
+
 	mu       sync.Mutex // held for map and slice operations only
 	children map[ulid.ULID]*Child
 	late     []Intent

@@ -36,7 +36,8 @@ const (
 	PhaseStarting   Phase = "starting"   // the ledger is being opened
 	PhaseRecovering Phase = "recovering" // ledger and disk are being matched; no spawn yet
 	PhaseReady      Phase = "ready"
-	PhaseStopping   Phase = "stopping" // an orderly shutdown runs
+	PhaseRestarting Phase = "restarting" // calls may end; then another daemon takes over
+	PhaseStopping   Phase = "stopping"   // an orderly shutdown runs
 )
 
 // Status is the answer of /v1/status.
@@ -60,6 +61,7 @@ type Status struct {
 	Ledger    LedgerStatus `json:"ledger"`
 	Recovery  *Recovery    `json:"recovery,omitempty"` // nil until recovery has finished
 	Progress  *Progress    `json:"progress,omitempty"` // of the recovery; nil but while it goes on
+	Restart   *Restart     `json:"restart,omitempty"`  // nil unless this daemon took over from another one
 	Live      int          `json:"live"`               // processes that hold a slot
 	Retained  int          `json:"retained"`           // terminal handles not yet released
 	Usage     []Usage      `json:"usage"`              // principals and capsules that have processes, by scope
@@ -83,6 +85,14 @@ type LedgerStatus struct {
 
 	// Failed is why nothing can be committed just now; empty: all is well.
 	Failed string `json:"failed,omitempty"`
+
+	// State is "ok"; "full" where nothing starts and endings are recorded as
+	// long as the reserve lasts; "failed" where nothing can be recorded, but
+	// what runs can be ended. Empty before the ledger is open.
+	State  string     `json:"state,omitempty"`
+	Since  *time.Time `json:"since,omitempty"`  // when that state was first seen; not with "ok"
+	Error  string     `json:"error,omitempty"`  // what the system said
+	Remedy string     `json:"remedy,omitempty"` // what to do, one sentence
 }
 
 // Recovery is what the matching of ledger and disk at the start found.

@@ -16,14 +16,20 @@ func daemonStarted(b *event.DaemonStarted) string {
 		s += ", kernel " + b.Kernel
 	}
 	s += ")"
+	if b.Replaces != "" {
+		s += fmt.Sprintf("; it took over from version %s in a restart, and none was in charge for %s", b.Replaces, nanos(b.GapNano))
+	}
 	if b.Isolation == "" {
 		return s
 	}
 	return s + "; each program runs " + isolation(b.Isolation)
 }
 
-func daemonStopped(b *event.DaemonStopped) string {
+func daemonStopped(e *event.Event, b *event.DaemonStopped) string {
 	s := "the daemon stopped in good order" + because(b.Reason)
+	if b.Successor != "" {
+		s = fmt.Sprintf("the daemon made way for version %s of itself (%s), as %s asked", b.Successor, ui.Safe(b.Binary), Actor(e))
+	}
 	if b.Ended > 0 {
 		s += ", after it had ended " + ui.Count(b.Ended, "process")
 	}
@@ -109,6 +115,21 @@ func segmentOpened(b *event.SegmentOpened) string {
 		s += fmt.Sprintf(", and everything through event %d was taken over", b.SalvagedThrough)
 	}
 	return s
+}
+
+// ledgerSalvaged says first what is gone.
+func ledgerSalvaged(b *event.LedgerSalvaged) string {
+	s := "a damaged ledger was salvaged; no event is known to be lost"
+	if b.LostFrom > 0 {
+		s = fmt.Sprintf("a damaged ledger was salvaged: events %d to %d that had been recorded are lost", b.LostFrom, max(b.LostFrom, b.LostTo))
+	}
+	if b.KeptTo > 0 {
+		s += fmt.Sprintf("; events through %d are kept", b.KeptTo)
+	}
+	if b.SetAside != "" {
+		s += "; the damaged file is " + b.SetAside
+	}
+	return s + because(b.Fault)
 }
 
 func clockStepped(b *event.ClockStepped) string {

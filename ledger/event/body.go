@@ -38,15 +38,27 @@ type DaemonStarted struct {
 	Kernel       string // uname release
 	Isolation    string // "pidns" or "none": what programs will run in
 	ConfigSHA256 []byte // of the config text as read
+
+	// Replaces is the version of the daemon that handed over to this one in an
+	// orderly restart, empty for any other start.
+	Replaces string
+
+	// GapNano is how long no daemon was in charge then, by CLOCK_BOOTTIME, ns:
+	// from the moment the old one had let go of ledger and shims to just before
+	// this event.
+	GapNano int64
 	rest
 }
 
 // DaemonStopped is written by an orderly shutdown, last.
 //
-// Actor: host. Scope: none.
+// Actor: host; of a restart the operator who asked for it. Scope: none.
 type DaemonStopped struct {
-	Reason string // "signal: terminated", "operator", …
+	Reason string // "signal: terminated", "restart", …
 	Ended  uint32 // processes ended by the shutdown
+
+	Successor string // version of the build that goes on after a restart; empty if nobody does
+	Binary    string // path of its program
 	rest
 }
 
@@ -253,7 +265,7 @@ type ProcessExited struct {
 
 	// Cause is what ended it: "self", or the cause of the order that did:
 	// "signal", "kill", "cancel", "stop", "lifetime", "idle", "orphaned",
-	// "owner-lost", "released", "shutdown".
+	// "owner-lost", "released", "shutdown", "daemon-restart".
 	Cause string
 
 	UserNano   int64         // CPU time in user mode, of the program and what it reaped, ns
@@ -308,7 +320,7 @@ type CancelFinished struct {
 // Actor: whoever asks for it. Scope: as in spawn.requested.
 type StopRequested struct {
 	GraceNano int64  // from TERM to KILL, ns
-	Reason    string // "guest", "operator", "shutdown", …
+	Reason    string // "guest", "operator", "shutdown", "daemon-restart", …
 	rest
 }
 
@@ -370,7 +382,7 @@ type SignalSent struct {
 // Actor: host. Scope: as in spawn.requested.
 type HandleReleased struct {
 	// Reason is "dropped", "sync-finished", "instance-gone", "refused",
-	// "recovered" or "shutdown"; of a persistent process "released" (the guest
+	// "recovered", "shutdown" or "daemon-restart"; of a persistent process "released" (the guest
 	// released it), "stopped" (a stop was through) or "retention" (its timer
 	// ran out).
 	Reason string
@@ -443,5 +455,35 @@ type LedgerMigrated struct {
 	From   uint32 // layout version before
 	To     uint32 // layout version after
 	Backup string // where the files before are
+	rest
+}
+
+// LedgerSalvaged records that a damaged file of the ledger was set aside, and
+// what of it the ledger goes on with. What was lost stood at the same seqs that
+// later events have now; their ids are never given again. Where several files
+// were set aside there is one event for each.
+//
+// Actor: the operator who salvaged. Scope: none.
+type LedgerSalvaged struct {
+	KeptFrom uint64 // first event of the file that is kept; 0: none of it is
+	KeptTo   uint64 // last event that is kept
+	LostFrom uint64 // first event that is not kept; 0: none is known to be lost
+	LostTo   uint64 // last event that is known to be lost; events after it may be
+	Readable uint64 // how many of the lost events can still be read in the file set aside
+	Fault    string // what is wrong with the file, for people
+	SetAside string // name of the file now; empty: there was none
+	SHA256   []byte // of all bytes of that file
+	rest
+}
+
+// LedgerBackedUp records that a copy of the ledger was made and found sound.
+//
+// Actor: the operator who made it. Scope: none.
+type LedgerBackedUp struct {
+	Directory      string // where it lies
+	Through        uint64 // its last event
+	Segments       uint32 // files
+	Bytes          uint64 // of these files
+	ManifestSHA256 []byte // of its manifest, which has the hashes of all files
 	rest
 }

@@ -42,8 +42,8 @@ func exampleEvents() []*Event {
 		scope Scope
 		body  Body
 	}{
-		{host, &DaemonStarted{Version: "v0.1.0", PID: 4242, UID: 1000, Kernel: "6.12.30", Isolation: "pidns", ConfigSHA256: exampleDigest}},
-		{host, &DaemonStopped{Reason: "signal: terminated", Ended: 2}},
+		{host, &DaemonStarted{Version: "v0.1.0", PID: 4242, UID: 1000, Kernel: "6.12.30", Isolation: "pidns", ConfigSHA256: exampleDigest, Replaces: "v0.0.9", GapNano: 48_000_000}},
+		{host, &DaemonStopped{Reason: "restart", Ended: 2, Successor: "v0.1.0", Binary: "/usr/local/bin/astridd"}},
 		{host, &RecoveryStarted{Handles: 3, Directories: 3}},
 		{host, &RecoveryFinished{Adopted: 1, Exited: 2, TookNano: 41_000_000, Retained: 1, Pending: 1, Silent: 1}},
 		{host, &SegmentOpened{Ordinal: 2, Layout: 1, StateSHA256: exampleDigest, PreviousSHA256: exampleDigest, PreviousFirst: 1, Reason: "full"}},
@@ -95,6 +95,11 @@ func exampleEvents() []*Event {
 		{attached, &WatchArmed{Suffix: "build-server"}},
 		{attached, &WatchDisarmed{Reason: "guest"}},
 		{attached, &StdinClosed{Reason: "guest", Bytes: 2048}},
+		{operator, &LedgerSalvaged{
+			KeptFrom: 1, KeptTo: 30, LostFrom: 31, LostTo: 33, Readable: 2, Fault: "event 31: the record's checksum does not fit its bytes",
+			SetAside: "00000000000000000001.seg.damaged.1", SHA256: exampleDigest,
+		}},
+		{operator, &LedgerBackedUp{Directory: "/mnt/backup/astrid", Through: 33, Segments: 1, Bytes: 294_912, ManifestSHA256: exampleDigest}},
 	}
 	events := make([]*Event, len(stories))
 	for i, s := range stories {

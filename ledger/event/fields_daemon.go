@@ -21,11 +21,15 @@ func (m *DaemonStarted) fields(v visitor) {
 	v.text(4, "kernel", &m.Kernel)
 	v.text(5, "isolation", &m.Isolation)
 	v.blob(6, "config_sha256", &m.ConfigSHA256)
+	v.text(7, "replaces", &m.Replaces)
+	v.i64(8, "gap_nano", &m.GapNano)
 }
 
 func (m *DaemonStopped) fields(v visitor) {
 	v.text(1, "reason", &m.Reason)
 	v.u32(2, "ended", &m.Ended)
+	v.text(3, "successor", &m.Successor)
+	v.text(4, "binary", &m.Binary)
 }
 
 func (m *RecoveryStarted) fields(v visitor) {
