@@ -59,7 +59,7 @@ func (h *Host) shutdown(ctx context.Context, cause string, by event.Actor, last 
 	last.Ended = h.stopAll(ctx, cause)
 	h.awaitStarts(ctx, cause)
 	h.awaitInvocations(ctx)
-	_, err := h.decide(context.WithoutCancel(ctx), func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
+	_, err := h.decideEnding(context.WithoutCancel(ctx), func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
 		es := abandonedInvocations(tip, "cancelled", "the daemon stopped before it returned")
 		return append(es, &event.Event{Scope: event.Scope{Actor: by}, Body: last}), nil
 	})
@@ -127,7 +127,7 @@ func (h *Host) awaitEnd(owners []*owner) {
 // one commit, and has them carried out. The KILL after the grace is set up by
 // the TERM.
 func (h *Host) stopGently(ctx context.Context, owners []*owner, cause string) {
-	c, err := h.decide(h.ctx, func(tip *projector.State, _ ledger.Header) (es []*event.Event, _ error) {
+	c, err := h.decideEnding(h.ctx, func(tip *projector.State, _ ledger.Header) (es []*event.Event, _ error) {
 		for _, o := range owners {
 			if handle, ok := tip.Handle(o.id); ok && handle.Phase.Live() {
 				es = append(es, o.bodies(event.ActorHost,

@@ -57,6 +57,8 @@ var elsewhere = map[string]string{
 	"ledger.salvage.set-aside": "ledger: TestCrash",
 	"shim.files.laid":          "host/act: TestCrashPointsOfTheShim, which gives its programs files",
 	"shim.exit.synced":         "host/act: TestCrashPointsOfTheShim, which knows when the shim has missed its daemon",
+	"ledger.snapshot.written":  "ledger: TestCrash, whose ledgers keep a snapshot every few events",
+	"ledger.snapshot.renamed":  "ledger: TestCrash, as above",
 	"migration.backup-copied":  "migrations: its crash test",
 	"migration.backup-copying": "migrations: its crash test, which has steps that back up",
 }

@@ -18,6 +18,8 @@ var ledgerPoints = []Point{
 	{"ledger.commit.published", Ledger, "the whole batch; those who waited for it were not told"},
 	{"ledger.roll.sealed", Ledger, "a sealed newest segment; the next opening begins its successor"},
 	{"ledger.roll.opened-to-auditors", Ledger, "a sealed newest segment; the next opening begins its successor"},
+	{"ledger.snapshot.written", Ledger, "a snapshot under a temporary name, which is removed after the next one"},
+	{"ledger.snapshot.renamed", Ledger, "one snapshot more than is kept"},
 	{"ledger.fail.marked", Ledger, "a newest segment that is marked as abandoned; the next opening salvages it"},
 	{"ledger.salvage.set-aside", Ledger, "an abandoned segment and its finished copy under a temporary name; the next opening salvages again"},
 }
@@ -81,6 +83,7 @@ var restartPoints = []Point{
 // also passes the daemon's own points, where it does what the daemon does.
 var recoveryPoints = []Point{
 	{"recovery.started", Recovery, "a recovery that has begun and done nothing"},
+	{"recovery.end.requested", Recovery, "a KILL requested for a process whose owner is gone, and not sent"},
 	{"recovery.kill.requested", Recovery, "a KILL requested for a silent shim, and not sent"},
 	{"recovery.orphan.found", Recovery, "a recorded orphan whose shim was not killed"},
 	{"recovery.orphan.recorded", Recovery, "a recorded orphan whose directory was not deleted"},

@@ -133,7 +133,8 @@ var (
 	lostReasons = phrases{
 		"shim-killed":  "its shim was killed",
 		"reboot":       "the machine was restarted",
-		"may-have-run": "it had its go, and nothing tells whether it ran",
+		"may-have-run": "it may have had its go, and nothing tells whether it ran",
+		"no-directory": "its process directory is gone, and nobody lives whom it named",
 	}
 	causes = phrases{
 		"self":           "by itself",

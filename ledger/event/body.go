@@ -84,6 +84,30 @@ type RecoveryFinished struct {
 	Orphans  uint32 // shims and directories unknown to the ledger or terminal in it, ended
 	Resumed  uint32 // unfinished cancels, stops and timers taken up again
 	TookNano int64  // from recovery.started to this event, ns
+
+	LostReboot      uint32 // of those lost: by a restart of the machine
+	LostMaybe       uint32 // of those lost: of which nothing tells whether they ran
+	LostNoDirectory uint32 // of those lost: whose process directory is gone, too
+
+	Released uint32 // processes that had ended before, whose handles nobody can hold any more
+	Retained uint32 // persistent processes that had ended before, kept for their creators
+	Pending  uint32 // of all that was found: not at its end yet, but ended or waited for in the background from here on
+	Silent   uint32 // of those pending: whose shim had not answered, or left, by then
+	Damaged  uint32 // process directories with records that cannot be read
+	Trash    uint32 // directories whose deletion an earlier daemon had begun
+
+	// Foreign is how many programs were let run that this ledger cannot have
+	// decided on, because it tells nothing of the time in which they were asked
+	// for: it was restored from an older copy, or replaced. They are ended as
+	// orphans.
+	Foreign uint32
+
+	// Missing is how many handles have lost their process directory: the
+	// directories were deleted or replaced, or the ledger was restored from an
+	// older copy.
+	Missing uint32
+
+	Unsent uint32 // signals requested before and not recorded as sent: nobody knows whether they arrived
 	rest
 }
 
@@ -265,7 +289,7 @@ type ProcessExited struct {
 //
 // Actor: host. Scope: as in spawn.requested.
 type ProcessLost struct {
-	Reason  string // "shim-killed", "reboot", "may-have-run"
+	Reason  string // "shim-killed", "reboot", "may-have-run", "no-directory"
 	Detail  string // one sentence for people
 	Witness *Exit  // the exit that a second witness saw, if one did
 	rest
@@ -408,11 +432,19 @@ type StdinClosed struct {
 // OrphanEnded records a shim or a directory that the ledger knows nothing of,
 // or knows as terminal, and that was ended.
 //
+// It is written before the shim is killed, and once more before its directory
+// is deleted, each time with what the directory tells by then: where the ledger
+// was restored from an older copy, nothing else tells of the program.
+//
 // Actor: host. Scope: the handle, if the name of the directory is one.
 type OrphanEnded struct {
-	Directory string    // name of its directory
-	Shim      *Identity // absent if no shim lived
-	Reason    string    // what the ledger knows of it, as a sentence for people
+	Directory string          // name of its directory
+	Shim      *Identity       // absent if no shim lived
+	Reason    string          // what the ledger knows of it, as a sentence for people
+	Go        bool            // it was let run a program; without, nothing ran
+	Started   *ProcessStarted // its record of the start, if it has one
+	Failed    *SpawnFailed    // its record of a start that failed, if it has one
+	Exited    *ProcessExited  // its record of the exit, if it has one
 	rest
 }
 

@@ -89,12 +89,13 @@ func (d *Daemon) openLedger() error {
 }
 
 // recordStart records this run and, where it is another than the one in force,
-// the policy. Both are one commit, so no decision can fall between them.
+// the policy. Both are one commit, so no decision can fall between them. It may
+// use the reserve: without a daemon nothing is ended.
 func (d *Daemon) recordStart(ctx context.Context) error {
 	host := event.Scope{Actor: event.Actor{Kind: event.ActorHost}}
 	digest := sha256.Sum256([]byte(d.cfg.Text))
 	from, gap := d.tookOver()
-	_, err := d.live.Load().Decide(ctx, func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
+	_, err := d.live.Load().DecideEnding(ctx, func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
 		es := []*event.Event{{Scope: host, Body: &event.DaemonStarted{
 			Version: d.version, PID: uint32(os.Getpid()), UID: uint32(os.Geteuid()), Kernel: d.kernel,
 			Isolation: d.cfg.Isolation, ConfigSHA256: digest[:], Replaces: from, GapNano: gap.Nanoseconds(),
