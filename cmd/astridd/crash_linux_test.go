@@ -61,6 +61,9 @@ var elsewhere = map[string]string{
 	"ledger.snapshot.renamed":  "ledger: TestCrash, as above",
 	"migration.backup-copied":  "migrations: its crash test",
 	"migration.backup-copying": "migrations: its crash test, which has steps that back up",
+	"salvage.set-aside":        "ledger/salvage",
+	"ledger.rebuild.written":   "ledger/salvage",
+	"ledger.rebuild.cleared":   "ledger/salvage",
 }
 
 // every has each passing of each point tested; without it, see sample.

@@ -60,8 +60,8 @@ type Status struct {
 	Isolation Isolation    `json:"isolation"`
 	Ledger    LedgerStatus `json:"ledger"`
 	Recovery  *Recovery    `json:"recovery,omitempty"` // nil until recovery has finished
-	Restart   *Restart     `json:"restart,omitempty"`  // nil unless this daemon took over from another one
 	Progress  *Progress    `json:"progress,omitempty"` // of the recovery; nil but while it goes on
+	Restart   *Restart     `json:"restart,omitempty"`  // nil unless this daemon took over from another one
 	Live      int          `json:"live"`               // processes that hold a slot
 	Retained  int          `json:"retained"`           // terminal handles not yet released
 	Usage     []Usage      `json:"usage"`              // principals and capsules that have processes, by scope

@@ -22,6 +22,7 @@ const (
 	Restart   Component = "restart"
 	Recovery  Component = "recovery"
 	Migration Component = "migration"
+	Salvage   Component = "salvage"
 )
 
 // Point is a named place in the code.

@@ -5,7 +5,7 @@ import "slices"
 // Points lists every crash point of the program. A call of Here with a name
 // that is not listed, a name listed twice, and a name without a call are test
 // failures.
-var Points = slices.Concat(ledgerPoints, shimPoints, hostPoints, restartPoints, recoveryPoints, migrationPoints)
+var Points = slices.Concat(ledgerPoints, shimPoints, hostPoints, restartPoints, recoveryPoints, migrationPoints, salvagePoints)
 
 // ledgerPoints are passed by whoever writes the ledger.
 var ledgerPoints = []Point{
@@ -100,4 +100,12 @@ var migrationPoints = []Point{
 	{"migration.backed-up", Migration, "note and complete backup; the next run applies the step"},
 	{"migration.applied", Migration, "the step's work under the old layout's number; the next run applies the step again"},
 	{"migration.layout-written", Migration, "the new layout, and the note, which the next run removes"},
+}
+
+// salvagePoints are passed by whoever salvages a damaged ledger. It also passes
+// the points of a segment that is made.
+var salvagePoints = []Point{
+	{"salvage.set-aside", Salvage, "damaged files under two names each; the ledger is as damaged as before"},
+	{"ledger.rebuild.written", Salvage, "damaged files, and the finished new one under a temporary name, which is removed"},
+	{"ledger.rebuild.cleared", Salvage, "a ledger whose newest file is one of the damaged ones; salvaging again ends it"},
 }

@@ -117,6 +117,21 @@ func segmentOpened(b *event.SegmentOpened) string {
 	return s
 }
 
+// ledgerSalvaged says first what is gone.
+func ledgerSalvaged(b *event.LedgerSalvaged) string {
+	s := "a damaged ledger was salvaged; no event is known to be lost"
+	if b.LostFrom > 0 {
+		s = fmt.Sprintf("a damaged ledger was salvaged: events %d to %d that had been recorded are lost", b.LostFrom, max(b.LostFrom, b.LostTo))
+	}
+	if b.KeptTo > 0 {
+		s += fmt.Sprintf("; events through %d are kept", b.KeptTo)
+	}
+	if b.SetAside != "" {
+		s += "; the damaged file is " + b.SetAside
+	}
+	return s + because(b.Fault)
+}
+
 func clockStepped(b *event.ClockStepped) string {
 	if b.DeltaNano < 0 {
 		return "the wall clock was set back by " + ui.Duration(-time.Duration(b.DeltaNano))

@@ -457,3 +457,33 @@ type LedgerMigrated struct {
 	Backup string // where the files before are
 	rest
 }
+
+// LedgerSalvaged records that a damaged file of the ledger was set aside, and
+// what of it the ledger goes on with. What was lost stood at the same seqs that
+// later events have now; their ids are never given again. Where several files
+// were set aside there is one event for each.
+//
+// Actor: the operator who salvaged. Scope: none.
+type LedgerSalvaged struct {
+	KeptFrom uint64 // first event of the file that is kept; 0: none of it is
+	KeptTo   uint64 // last event that is kept
+	LostFrom uint64 // first event that is not kept; 0: none is known to be lost
+	LostTo   uint64 // last event that is known to be lost; events after it may be
+	Readable uint64 // how many of the lost events can still be read in the file set aside
+	Fault    string // what is wrong with the file, for people
+	SetAside string // name of the file now; empty: there was none
+	SHA256   []byte // of all bytes of that file
+	rest
+}
+
+// LedgerBackedUp records that a copy of the ledger was made and found sound.
+//
+// Actor: the operator who made it. Scope: none.
+type LedgerBackedUp struct {
+	Directory      string // where it lies
+	Through        uint64 // its last event
+	Segments       uint32 // files
+	Bytes          uint64 // of these files
+	ManifestSHA256 []byte // of its manifest, which has the hashes of all files
+	rest
+}

@@ -95,6 +95,11 @@ func exampleEvents() []*Event {
 		{attached, &WatchArmed{Suffix: "build-server"}},
 		{attached, &WatchDisarmed{Reason: "guest"}},
 		{attached, &StdinClosed{Reason: "guest", Bytes: 2048}},
+		{operator, &LedgerSalvaged{
+			KeptFrom: 1, KeptTo: 30, LostFrom: 31, LostTo: 33, Readable: 2, Fault: "event 31: the record's checksum does not fit its bytes",
+			SetAside: "00000000000000000001.seg.damaged.1", SHA256: exampleDigest,
+		}},
+		{operator, &LedgerBackedUp{Directory: "/mnt/backup/astrid", Through: 33, Segments: 1, Bytes: 294_912, ManifestSHA256: exampleDigest}},
 	}
 	events := make([]*Event, len(stories))
 	for i, s := range stories {

@@ -36,7 +36,7 @@ func roomFor(b *Batch) int64 { return 2*int64(b.Size()) + 128<<10 }
 func (s *Segment) Reserve(b *Batch) (damaged bool, err error) {
 	used, err := s.inUse()
 	if err != nil {
-		return false, err
+		return errors.Is(err, ErrCorrupt), err
 	}
 	want := used + roomFor(b)
 	if want <= s.size {
@@ -79,8 +79,8 @@ func (s *Segment) Hold(n int64) (held bool, err error) {
 	return true, nil
 }
 
-// letGo gives back what Hold took and the file did not need.
-func (s *Segment) letGo() error {
+// giveBack gives back what Hold took and the file did not need.
+func (s *Segment) giveBack() error {
 	if s.held == 0 {
 		return nil
 	}
