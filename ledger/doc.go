@@ -38,6 +38,15 @@
 // [Ledger.Failed] closes, every Submit is refused, and [Ledger.Reopen] copies
 // what verifies into a new file that takes the old one's place.
 //
+// # When the disk is full, or cannot be written
+//
+// Submit is refused with ErrNoSpace before the disk is full, and nothing is
+// written. [Ledger.SubmitEnding] goes on from a reserve whose blocks the newest
+// segment's file holds: space.go says how. Where the file is not in its place
+// any more, or its file system is read-only, both are refused with
+// ErrUnwritable. [Ledger.Condition] tells which it is, since when, and what to
+// do; it looks again every second, and goes on by itself.
+//
 // # What is assumed
 //
 // A flush that returns without error has reached the disk; a rename is atomic;

@@ -46,7 +46,7 @@ func (c *committer) openFirst() error {
 			return err
 		}
 	}
-	if err := c.checkSpace(segment.GrowthStep); err != nil {
+	if err := c.l.checkSpace(segment.GrowthStep); err != nil {
 		return err
 	}
 	if err := c.l.o.Fold.Restore(nil); err != nil {
@@ -115,6 +115,12 @@ func (c *committer) attach(known bool) (err error) {
 	if err := os.Chmod(c.newest.path, newestMode); err != nil {
 		return err
 	}
+	info, err := os.Stat(c.newest.path)
+	if err != nil {
+		return err
+	}
+	c.l.place.Store(&place{c.newest.path, info})
+	c.l.held.Store(false) // until it is asked to
 	if known {
 		return c.l.shelf.replace(c.openNewestFile)
 	}

@@ -20,8 +20,8 @@ const (
 	// DefaultSnapshotEvents is 16 k: they replay in some 20 ms.
 	DefaultSnapshotEvents = 16 << 10
 
-	// DefaultReserve is 16 MiB: enough to record how everything that runs
-	// ends, once the operator frees space for it.
+	// DefaultReserve is 16 MiB: a process takes one or two kilobytes to be
+	// ended and released, so that is enough for everything that can run.
 	DefaultReserve = 16 << 20
 )
 
@@ -39,8 +39,8 @@ type Options struct {
 	// DefaultSegmentBytes.
 	SegmentBytes int64
 
-	// Reserve is how many bytes of the disk stay free; 0 means DefaultReserve,
-	// less than 0 none.
+	// Reserve is how many bytes of the disk are kept for SubmitEnding; 0 means
+	// DefaultReserve, less than 0 none, and no check of the disk either.
 	Reserve int64
 
 	// SnapshotEvents is after how many events the state is kept for the next

@@ -50,7 +50,7 @@ func (b *lookBack) end() {
 // so far: an ErrCorrupt or ErrGap, or nil. The state is not wrong by it, and
 // appending goes on; but whoever reads that event gets the same error.
 func (l *Ledger) Damage() error {
-	if err := l.look.found.Load(); err != nil {
+	if err := l.back.found.Load(); err != nil {
 		return *err
 	}
 	return nil

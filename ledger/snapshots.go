@@ -67,7 +67,7 @@ func (l *Ledger) keepSnapshot(m snapshot.Mark, state []byte) error {
 		return err
 	}
 	m.Event = snapshot.EventHash(raw.Prev, raw.Bytes)
-	if err := l.c.checkSpace(int64(len(state))); err != nil {
+	if err := l.checkSpace(int64(len(state))); err != nil {
 		return err
 	}
 	dir := snapshotsDir(l.dir)

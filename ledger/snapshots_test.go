@@ -292,7 +292,7 @@ func TestDamageBeforeASnapshot(t *testing.T) {
 	o := Options{SnapshotEvents: 10}
 	withSnapshots(t, dir, 25, o)
 	whole := open(t, dir, Options{})
-	waitUntil(t, func() bool { return ended(whole.look.done) })
+	waitUntil(t, func() bool { return ended(whole.back.done) })
 	if err := whole.Damage(); err != nil {
 		t.Errorf("nothing is damaged: %v", err)
 	}

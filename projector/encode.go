@@ -61,6 +61,10 @@ const (
 	stateFormat = formatPersistent // the highest that this build reads
 )
 
+// StateFormat is the highest format of a state that this build reads: a build
+// with a lower one may not be able to open what this one has written.
+const StateFormat = stateFormat
+
 // totalsFirst is how many totals format 1 has.
 const totalsFirst = 21
 

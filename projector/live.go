@@ -91,6 +91,15 @@ func (l *Live) Decide(ctx context.Context, fn func(tip *State, next ledger.Heade
 	})
 }
 
+// DecideEnding is Decide for what may use the reserve of a full disk: see
+// [ledger.Ledger.SubmitEnding].
+func (l *Live) DecideEnding(ctx context.Context, fn func(tip *State, next ledger.Header) ([]*event.Event, error)) (*ledger.Commit, error) {
+	l.closure.forbid("DecideEnding")
+	return l.ledger.SubmitEnding(ctx, func(next ledger.Header) ([]*event.Event, error) {
+		return l.decide(next, fn)
+	})
+}
+
 // View calls fn with the committed state. fn must be quick, must not change
 // the state, and must not keep it or anything it points to.
 func (l *Live) View(fn func(s *State)) {

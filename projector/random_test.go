@@ -135,7 +135,7 @@ func randomEvent(t *rapid.T, m *sim) *event.Event {
 	body := rapid.SampledFrom([]event.Body{
 		nil, &event.Unknown{Of: event.Kind(n + 200)},
 		&event.DaemonStarted{}, &event.DaemonStopped{}, &event.RecoveryStarted{}, &event.RecoveryFinished{},
-		&event.SegmentOpened{}, &event.ClockStepped{}, &event.LedgerMigrated{},
+		&event.SegmentOpened{}, &event.ClockStepped{}, &event.LedgerMigrated{}, &event.LedgerSalvaged{}, &event.LedgerBackedUp{},
 		&event.CapsuleLoaded{}, &event.CapsuleUnloaded{}, &event.PolicyChanged{Subject: string(rune('a' + n))},
 		&event.InvocationStarted{}, &event.InvocationFinished{},
 		&event.SpawnRequested{Tier: event.Tier(n)}, &event.SpawnDecided{Outcome: event.Outcome(n)}, &event.SpawnDecided{Outcome: 1},
