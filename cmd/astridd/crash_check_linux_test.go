@@ -57,7 +57,7 @@ func (c *crash) check(t *testing.T, lossAllowed bool) {
 		t.Fatal(err)
 	}
 	defer archive.Close()
-	for _, p := range worldcheck.Problems(t.Context(), worldcheck.World{Ledger: archive, Data: c.data, Witness: c.witness()}) {
+	for _, p := range worldcheck.CheckWorld(t.Context(), worldcheck.World{Ledger: archive, Data: c.data, Witness: c.witness()}) {
 		t.Error(p)
 	}
 	c.checkState(t, archive)
