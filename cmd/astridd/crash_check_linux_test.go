@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/astrid-os/processledger/internal/control"
+	"github.com/astrid-os/processledger/internal/daemontest"
 	"github.com/astrid-os/processledger/internal/worldcheck"
 	"github.com/astrid-os/processledger/ledger"
 	"github.com/astrid-os/processledger/ledger/event"
@@ -16,12 +17,12 @@ import (
 // runs, and stops it in order.
 func (c *crash) settle(t *testing.T) {
 	t.Helper()
-	c.resumeAll()
-	c.daemon.kill(t)
-	c.run(t)
-	c.daemon.ready(t)
-	eventually(t, "nothing runs any more", func() bool {
-		ps, err := c.client.Ps(t.Context(), true)
+	c.ResumeAll()
+	c.Daemon.Kill(t)
+	c.Run(t)
+	c.Daemon.Ready(t)
+	daemontest.Eventually(t, "nothing runs any more", func() bool {
+		ps, err := c.Client.Ps(t.Context(), true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -29,10 +30,10 @@ func (c *crash) settle(t *testing.T) {
 		return len(ps.Handles) == 0
 	})
 	// What is counted and what lives must agree at once, not only in the end.
-	if left := worldcheck.Marked(c.witness()); len(left) > 0 {
+	if left := worldcheck.Marked(c.Witness()); len(left) > 0 {
 		t.Errorf("no process is counted, and these live: %v", left)
 	}
-	c.daemon.stop(t)
+	c.Daemon.Stop(t)
 }
 
 // stopKept has an operator end the persistent processes, which nobody else will.
@@ -42,7 +43,7 @@ func (c *crash) stopKept(t *testing.T, held []control.Handle) {
 		if h.Tier != "persistent" {
 			continue
 		}
-		_, err := c.client.Stop(t.Context(), &control.StopRequest{ID: h.ID})
+		_, err := c.Client.Stop(t.Context(), &control.StopRequest{ID: h.ID})
 		if err != nil && control.ExitCode(err) != 3 { // it may have gone by itself
 			t.Errorf("stop of %s: %v", h.ID, err)
 		}
@@ -52,22 +53,22 @@ func (c *crash) stopKept(t *testing.T, held []control.Handle) {
 // check compares the ledger with the witness and with the disk.
 func (c *crash) check(t *testing.T, lossAllowed bool) {
 	t.Helper()
-	archive, err := ledger.OpenArchive(filepath.Join(c.data, "ledger"))
+	archive, err := ledger.OpenArchive(filepath.Join(c.Data, "ledger"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer archive.Close()
-	for _, p := range worldcheck.CheckWorld(t.Context(), worldcheck.World{Ledger: archive, Data: c.data, Witness: c.witness()}) {
+	for _, p := range worldcheck.CheckWorld(t.Context(), worldcheck.World{Ledger: archive, Data: c.Data, Witness: c.Witness()}) {
 		t.Error(p)
 	}
 	c.checkState(t, archive)
 	c.checkEvents(t, archive, lossAllowed)
 	for _, dir := range []string{"processes", "trash"} {
-		if left, err := os.ReadDir(filepath.Join(c.data, dir)); err != nil || len(left) > 0 {
+		if left, err := os.ReadDir(filepath.Join(c.Data, dir)); err != nil || len(left) > 0 {
 			t.Errorf("%s/ holds %v, %v", dir, left, err)
 		}
 	}
-	eventually(t, "every process of the site is gone", func() bool { return len(c.processes()) == 0 })
+	daemontest.Eventually(t, "every process of the site is gone", func() bool { return len(c.Processes()) == 0 })
 	if t.Failed() {
 		c.dump(t, archive)
 	}

@@ -3,13 +3,11 @@ package main
 import (
 	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/astrid-os/processledger/internal/crashpoint"
+	"github.com/astrid-os/processledger/internal/daemontest"
 )
 
 // story is something that happens to a daemon; a crash is then put into each
@@ -129,9 +127,9 @@ func sample(p crashpoint.Point, count int) (ns []int) {
 func rehearse(t *testing.T, s story) map[string]int {
 	t.Helper()
 	c := newCrash(t, s)
-	c.clearTrace(t)
+	c.ClearTrace(t)
 	s.tell(t, c)
-	counts := c.passings(t)
+	counts := c.Passings(t)
 	c.settle(t)
 	c.check(t, s.lost)
 	return counts
@@ -140,95 +138,35 @@ func rehearse(t *testing.T, s story) map[string]int {
 // crashAt tells a story with a crash at the nth passing of a point.
 func crashAt(t *testing.T, s story, p crashpoint.Point, n int) {
 	c := newCrash(t, s)
-	c.arm(t, p.Name, n)
+	c.Arm(t, p.Name, n)
 	s.tell(t, c)
-	if !c.crashed(p.Name, n) {
+	if !c.Crashed(p.Name, n) {
 		// How many commits a story takes depends on what happens to queue.
 		if n == 1 {
 			t.Errorf("%s was not passed", p.Name)
 		}
 	} else if p.Component != crashpoint.Shim {
-		if c.daemon.wait(t); !c.daemon.diedByKill() {
-			t.Errorf("the daemon did not die at %s: %v", p.Name, c.daemon.err)
+		if c.Daemon.Wait(t); !c.Daemon.DiedByKill() {
+			t.Errorf("the daemon did not die at %s: %v", p.Name, c.Daemon.Err)
 		}
 	}
-	c.disarm(t)
+	c.Disarm(t)
 	c.settle(t)
 	c.check(t, s.lost || p.Component == crashpoint.Shim)
 }
 
 // crash is one telling.
-type crash struct {
-	*site
-	daemon *daemonProcess
-	points string // directory by which processes are armed, see crashpoint
-}
+type crash struct{ *daemontest.Armed }
 
 // newCrash makes the site of a story and brings it to its beginning.
 func newCrash(t *testing.T, s story) *crash {
 	t.Helper()
-	c := &crash{site: newSite(t, "[ledger]", "segment_events = 16", "[principal.hasty]", "max_timeout_secs = 1")}
-	c.points = filepath.Join(c.dir, "points")
-	for _, dir := range []string{c.points, c.witness()} {
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+	c := &crash{daemontest.NewArmed(t, "[ledger]", "segment_events = 16", "[principal.hasty]", "max_timeout_secs = 1")}
 	if !s.fresh {
-		c.withDriver(t)
+		c.WithDriver(t)
 	}
 	if s.before != nil {
 		s.before(t, c)
 	}
 	return c
-}
-
-// run starts a daemon that can be armed.
-func (c *crash) run(t *testing.T) {
-	t.Helper()
-	c.daemon = c.start(t, "ASTRID_CRASH_AT=@"+c.points)
-}
-
-func (c *crash) arm(t *testing.T, name string, n int) {
-	t.Helper()
-	// Renamed into place: nobody reads half a target.
-	tmp := filepath.Join(c.dir, "target")
-	write(t, tmp, fmt.Sprintf("%s#%d", name, n))
-	if err := os.Rename(tmp, filepath.Join(c.points, "target")); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (c *crash) disarm(t *testing.T) {
-	t.Helper()
-	if err := os.Remove(filepath.Join(c.points, "target")); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// crashed tells whether somebody came to the nth passing.
-func (c *crash) crashed(name string, n int) bool {
-	_, err := os.Stat(filepath.Join(c.points, fmt.Sprintf("%s.%d", name, n)))
-	return err == nil
-}
-
-func (c *crash) clearTrace(t *testing.T) {
-	t.Helper()
-	if err := os.RemoveAll(filepath.Join(c.points, "trace")); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// passings counts the trace by point.
-func (c *crash) passings(t *testing.T) map[string]int {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join(c.points, "trace"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	counts := map[string]int{}
-	for line := range strings.Lines(string(b)) {
-		counts[strings.TrimSpace(line)]++
-	}
-	return counts
 }

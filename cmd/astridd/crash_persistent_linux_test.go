@@ -3,26 +3,28 @@ package main
 import (
 	"syscall"
 	"testing"
+
+	"github.com/astrid-os/processledger/internal/daemontest"
 )
 
 // tellPersistent is what guests do with processes that outlive them: one that is
 // watched, written to, attached to and stopped, one that ends with its input and
 // is released, and one that outlives an orderly stop.
 func tellPersistent(t *testing.T, c *crash) {
-	ctx, cancel := c.whileAlive(t)
+	ctx, cancel := c.WhileAlive(t)
 	defer cancel()
-	_, _ = c.drive(ctx, "alice", "c1",
-		c.program("persistent", "server", echoing), step{Op: "watch", Name: "server", Text: "web"},
+	_, _ = c.Drive(ctx, "alice", "c1",
+		c.Program("persistent", "server", echoing), step{Op: "watch", Name: "server", Text: "web"},
 		step{Op: "write", Name: "server", Text: "one\n"}, step{Op: "attach", Name: "server"}, step{Op: "drop", Name: "server"},
 		step{Op: "unwatch", Name: "server"}, step{Op: "stop", Name: "server", MS: 5000})
-	_, _ = c.drive(ctx, "alice", "c2",
-		c.program("persistent", "reader", echoing), step{Op: "write", Name: "reader", Text: "two\n"},
+	_, _ = c.Drive(ctx, "alice", "c2",
+		c.Program("persistent", "reader", echoing), step{Op: "write", Name: "reader", Text: "two\n"},
 		step{Op: "eof", Name: "reader"}, step{Op: "await", Name: "reader", MS: 5000}, step{Op: "release", Name: "reader"},
-		c.program("persistent", "stays", lasting))
+		c.Program("persistent", "stays", daemontest.Lasting))
 	c.await(ctx, "stays", "start")
 	if ctx.Err() == nil {
-		_ = c.daemon.cmd.Process.Signal(syscall.SIGTERM)
-		c.daemon.wait(t)
+		_ = c.Daemon.Cmd.Process.Signal(syscall.SIGTERM)
+		c.Daemon.Wait(t)
 	}
 }
 
@@ -31,9 +33,9 @@ func tellPersistent(t *testing.T, c *crash) {
 // closed.
 func leavePersistent(t *testing.T, c *crash) {
 	startReady(t, c)
-	out, err := c.drive(t.Context(), "alice", "c1",
-		c.program("persistent", "runs", lasting), step{Op: "watch", Name: "runs"},
-		c.program("persistent", "meanwhile", lasting), c.program("persistent", "told", echoing), step{Op: "eof", Name: "told"})
+	out, err := c.Drive(t.Context(), "alice", "c1",
+		c.Program("persistent", "runs", daemontest.Lasting), step{Op: "watch", Name: "runs"},
+		c.Program("persistent", "meanwhile", daemontest.Lasting), c.Program("persistent", "told", echoing), step{Op: "eof", Name: "told"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,9 +45,9 @@ func leavePersistent(t *testing.T, c *crash) {
 		}
 	}
 	for _, name := range []string{"runs", "meanwhile"} {
-		eventually(t, name+" has started", func() bool { return c.wrote(name, "start") })
+		daemontest.Eventually(t, name+" has started", func() bool { return c.Wrote(name, "start") })
 	}
-	c.daemon.kill(t)
-	c.release(t, "meanwhile")
-	eventually(t, "they have ended", func() bool { return c.wrote("meanwhile", "end") && c.exits() == 2 })
+	c.Daemon.Kill(t)
+	c.Release(t, "meanwhile")
+	daemontest.Eventually(t, "they have ended", func() bool { return c.Wrote("meanwhile", "end") && c.exits() == 2 })
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/astrid-os/processledger/internal/control"
+	"github.com/astrid-os/processledger/internal/daemontest"
 	"github.com/astrid-os/processledger/internal/query"
 	"github.com/astrid-os/processledger/ledger/event"
 )
@@ -23,7 +24,7 @@ exit 7`
 // one drives a single step that must not fail.
 func (s *site) one(t *testing.T, st step) outcome {
 	t.Helper()
-	out, err := s.drive(t.Context(), "alice", "call", st)
+	out, err := s.Drive(t.Context(), "alice", "call", st)
 	if err != nil {
 		t.Fatalf("%+v: %v", st, err)
 	}
@@ -38,7 +39,7 @@ func (s *site) one(t *testing.T, st step) outcome {
 func (s *site) readOn(t *testing.T, name, cursor, want string) (next string) {
 	t.Helper()
 	var got strings.Builder
-	eventually(t, "it writes "+want, func() bool {
+	daemontest.Eventually(t, "it writes "+want, func() bool {
 		o := s.one(t, step{Op: "read", Name: name, Cursor: cursor})
 		if o.Dropped != 0 {
 			t.Errorf("%d bytes are lost", o.Dropped)
@@ -59,18 +60,18 @@ func (s *site) readOn(t *testing.T, name, cursor, want string) (next string) {
 // watches it, and stops it. The operator sees the same.
 func TestPersistentProcessOutlivesTheDaemon(t *testing.T) {
 	s := newSite(t)
-	s.withDriver(t)
+	s.WithDriver(t)
 	s.withWitness(t)
-	first := s.start(t)
-	first.ready(t)
-	s.one(t, s.program("persistent", "server", echoing))
+	first := s.Start(t)
+	first.Ready(t)
+	s.one(t, s.Program("persistent", "server", echoing))
 	s.one(t, step{Op: "write", Name: "server", Text: "one\n"})
 	cursor := s.readOn(t, "server", "", "ready\nheard one\n")
 	before := s.onlyHandle(t)
 
-	first.kill(t)
-	second := s.start(t)
-	if st := second.ready(t); st.Recovery == nil || st.Recovery.Adopted != 1 {
+	first.Kill(t)
+	second := s.Start(t)
+	if st := second.Ready(t); st.Recovery == nil || st.Recovery.Adopted != 1 {
 		t.Errorf("recovery: %+v", st.Recovery)
 	}
 	if after := s.onlyHandle(t); after.ID != before.ID || after.PID != before.PID || after.Phase != "started" || after.Label != "server" || after.Stdin != "open" {
@@ -85,9 +86,9 @@ func TestPersistentProcessOutlivesTheDaemon(t *testing.T) {
 	s.one(t, step{Op: "attach", Name: "server"})
 	s.one(t, step{Op: "drop", Name: "server"})
 
-	second.kill(t)
-	third := s.start(t)
-	third.ready(t)
+	second.Kill(t)
+	third := s.Start(t)
+	third.Ready(t)
 	s.readOn(t, "server", cursor, "")
 	if o := s.one(t, step{Op: "stop", Name: "server", MS: 5000}); o.Exit.Code == nil || *o.Exit.Code != 4 {
 		t.Errorf("stopped with %+v", o.Exit)
@@ -96,13 +97,13 @@ func TestPersistentProcessOutlivesTheDaemon(t *testing.T) {
 		t.Errorf("%d are listed after the stop", o.Listed)
 	}
 	s.oneLife(t, before.ID)
-	third.stop(t)
+	third.Stop(t)
 }
 
 // onlyHandle is the one process that is held.
 func (s *site) onlyHandle(t *testing.T) control.Handle {
 	t.Helper()
-	ps, err := s.client.Ps(t.Context(), true)
+	ps, err := s.Client.Ps(t.Context(), true)
 	if err != nil || len(ps.Handles) != 1 {
 		t.Fatalf("held: %+v, %v", ps, err)
 	}
@@ -120,7 +121,7 @@ func (s *site) oneLife(t *testing.T, id string) {
 			t.Errorf("%d %v, want %d", got, kind, want)
 		}
 	}
-	if !s.wrote("server", "told") || s.wrote("server", "end") {
+	if !s.Wrote("server", "told") || s.Wrote("server", "end") {
 		t.Error("the server did not end by TERM")
 	}
 }
@@ -128,7 +129,7 @@ func (s *site) oneLife(t *testing.T, id string) {
 // count is how many events of a kind a handle has.
 func (s *site) count(t *testing.T, kind event.Kind, id string) (n int) {
 	t.Helper()
-	stream, err := s.client.Events(t.Context(), &control.EventsQuery{Filter: query.Filter{Kinds: []event.Kind{kind}, Handles: []string{id}}})
+	stream, err := s.Client.Events(t.Context(), &control.EventsQuery{Filter: query.Filter{Kinds: []event.Kind{kind}, Handles: []string{id}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,14 +148,14 @@ func (s *site) count(t *testing.T, kind event.Kind, id string) (n int) {
 // released.
 func TestInputEndsOverARestart(t *testing.T) {
 	s := newSite(t)
-	s.withDriver(t)
+	s.WithDriver(t)
 	s.withWitness(t)
-	d := s.start(t)
-	d.ready(t)
-	s.one(t, s.program("persistent", "server", echoing))
-	d.kill(t)
-	d = s.start(t)
-	d.ready(t)
+	d := s.Start(t)
+	d.Ready(t)
+	s.one(t, s.Program("persistent", "server", echoing))
+	d.Kill(t)
+	d = s.Start(t)
+	d.Ready(t)
 	s.one(t, step{Op: "write", Name: "server", Text: "last\n"})
 	for range 2 {
 		s.one(t, step{Op: "eof", Name: "server"})
@@ -162,9 +163,9 @@ func TestInputEndsOverARestart(t *testing.T) {
 	if o := s.one(t, step{Op: "await", Name: "server", MS: patience.Milliseconds()}); o.Exit.Code == nil || *o.Exit.Code != 7 {
 		t.Errorf("it left with %+v", o.Exit)
 	}
-	d.kill(t)
-	d = s.start(t)
-	d.ready(t)
+	d.Kill(t)
+	d = s.Start(t)
+	d.Ready(t)
 	o := s.one(t, step{Op: "read", Name: "server"})
 	if o.Stdout != "ready\nheard last\n" || !o.EOF {
 		t.Errorf("kept after its end: %+v", o)
@@ -176,23 +177,23 @@ func TestInputEndsOverARestart(t *testing.T) {
 	if n := len(events[*event.StdinClosed](t, s, event.KindStdinClosed)); n != 1 {
 		t.Errorf("%d stdin.closed", n)
 	}
-	d.stop(t)
+	d.Stop(t)
 }
 
 // TestWatchedProcessTellsTheOperator: what becomes of a watched process is on
 // the bus that the operator listens to, also after a restart.
 func TestWatchedProcessTellsTheOperator(t *testing.T) {
 	s := newSite(t)
-	s.withDriver(t)
+	s.WithDriver(t)
 	s.withWitness(t)
-	d := s.start(t)
-	d.ready(t)
-	s.one(t, s.program("persistent", "server", echoing))
+	d := s.Start(t)
+	d.Ready(t)
+	s.one(t, s.Program("persistent", "server", echoing))
 	s.one(t, step{Op: "watch", Name: "server", Text: "web"})
-	d.kill(t)
-	d = s.start(t)
-	d.ready(t)
-	lines, err := s.client.Bus(t.Context(), "astrid.process.v1.exited.*")
+	d.Kill(t)
+	d = s.Start(t)
+	d.Ready(t)
+	lines, err := s.Client.Bus(t.Context(), "astrid.process.v1.exited.*")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +202,7 @@ func TestWatchedProcessTellsTheOperator(t *testing.T) {
 	if h.Watch == nil || *h.Watch != "web" {
 		t.Errorf("it is not watched any more: %+v", h)
 	}
-	a, err := s.client.Stop(t.Context(), &control.StopRequest{ID: h.ID})
+	a, err := s.Client.Stop(t.Context(), &control.StopRequest{ID: h.ID})
 	if err != nil || a.Exit == nil || !a.Released || a.Cause != "stop" {
 		t.Errorf("stopped: %+v, %v", a, err)
 	}
@@ -214,32 +215,32 @@ func TestWatchedProcessTellsTheOperator(t *testing.T) {
 		}
 		break
 	}
-	d.stop(t)
+	d.Stop(t)
 }
 
 // TestLostProcessIDKey: with a persistent process in the ledger, a daemon that
 // lost the key of its ids does not start, and does again once it is back.
 func TestLostProcessIDKey(t *testing.T) {
 	s := newSite(t)
-	s.withDriver(t)
+	s.WithDriver(t)
 	s.withWitness(t)
-	d := s.start(t)
-	d.ready(t)
-	s.one(t, s.program("persistent", "server", echoing))
-	d.kill(t)
-	key := filepath.Join(s.data, "keys", "process-ids")
+	d := s.Start(t)
+	d.Ready(t)
+	s.one(t, s.Program("persistent", "server", echoing))
+	d.Kill(t)
+	key := filepath.Join(s.Data, "keys", "process-ids")
 	if err := os.Rename(key, key+".lost"); err != nil {
 		t.Fatal(err)
 	}
-	d = s.start(t)
-	if code := d.wait(t); code != 1 || !strings.Contains(d.tail(), "is missing, and the ledger holds 1 persistent") {
-		t.Errorf("code %d:\n%s", code, d.tail())
+	d = s.Start(t)
+	if code := d.Wait(t); code != 1 || !strings.Contains(d.Tail(), "is missing, and the ledger holds 1 persistent") {
+		t.Errorf("code %d:\n%s", code, d.Tail())
 	}
 	if err := os.Rename(key+".lost", key); err != nil {
 		t.Fatal(err)
 	}
-	d = s.start(t)
-	d.ready(t)
+	d = s.Start(t)
+	d.Ready(t)
 	s.one(t, step{Op: "stop", Name: "server", MS: 5000})
-	d.stop(t)
+	d.Stop(t)
 }

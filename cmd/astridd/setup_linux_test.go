@@ -9,6 +9,7 @@ import (
 
 	"github.com/astrid-os/processledger/host/abi/abitest"
 	"github.com/astrid-os/processledger/internal/control"
+	"github.com/astrid-os/processledger/internal/daemontest"
 	"github.com/astrid-os/processledger/ledger/event"
 )
 
@@ -22,7 +23,7 @@ func (s *site) withSetup(t *testing.T, version string, install, run []byte) {
 	m.Func("astrid-install", "", "", 0, install)
 	m.Func("astrid-upgrade", "", "", 0)
 	m.Func("run", "", "", 0, run)
-	dir := filepath.Join(s.data, "capsules", "setup")
+	dir := filepath.Join(s.Data, "capsules", "setup")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -35,9 +36,9 @@ func (s *site) withSetup(t *testing.T, version string, install, run []byte) {
 // begun at each start, and the stop of the daemon ends one that spins.
 func TestSetupAndRun(t *testing.T) {
 	s := newSite(t, `system_principal = "robot"`)
-	began := func(d *daemonProcess, want ...string) {
+	began := func(d *daemontest.Daemon, want ...string) {
 		t.Helper()
-		ready := d.ready(t)
+		ready := d.Ready(t)
 		if len(ready.Problems) > 0 {
 			t.Fatalf("status: %+v", ready)
 		}
@@ -53,31 +54,31 @@ func TestSetupAndRun(t *testing.T) {
 		}
 	}
 	s.withSetup(t, "one", abitest.Forever(), nil)
-	d := s.start(t)
+	d := s.Start(t)
 	began(d, "astrid-install")
-	d.kill(t)
+	d.Kill(t)
 
 	s.withSetup(t, "two", nil, abitest.Forever())
-	d = s.start(t)
+	d = s.Start(t)
 	began(d, "astrid-install", "astrid-install", "run")
-	d.stop(t)
+	d.Stop(t)
 
-	d = s.start(t)
+	d = s.Start(t)
 	began(d, "astrid-install", "astrid-install", "run", "run")
-	d.stop(t)
+	d.Stop(t)
 
 	s.withSetup(t, "three", nil, nil)
-	d = s.start(t)
+	d = s.Start(t)
 	began(d, "astrid-install", "astrid-install", "run", "run", "astrid-upgrade", "run")
 	want := []string{"daemon-restart", "ok", "cancelled", "cancelled", "ok", "ok"}
-	eventually(t, "the last run has finished", func() bool {
+	daemontest.Eventually(t, "the last run has finished", func() bool {
 		var ends []string
 		for _, b := range events[*event.InvocationFinished](t, s, event.KindInvocationFinished) {
 			ends = append(ends, b.Outcome)
 		}
 		return slices.Equal(ends, want)
 	})
-	d.stop(t)
+	d.Stop(t)
 }
 
 // TestToolResultIsAnswered: what a tool publishes as its result is in the answer
@@ -96,15 +97,15 @@ func TestToolResultIsAnswered(t *testing.T) {
 		abitest.Const(2048), abitest.Const(uint32(len(topic))), abitest.Const(2048+uint32(len(topic))), abitest.Const(uint32(len(result))),
 		abitest.Const(3072), abitest.Call(publish), abitest.Const(1024))
 	s := newSite(t)
-	dir := filepath.Join(s.data, "capsules", "say")
+	dir := filepath.Join(s.Data, "capsules", "say")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, "Capsule.toml"), "[package]\nname = \"say\"\nversion = \"1\"\n[[component]]\nfile = \"m.wasm\"\n"+
 		"[subscribe]\n\"tool.v1.execute.say\" = { wit = \"opaque\", handler = \"tool_execute_say\" }\n")
 	write(t, filepath.Join(dir, "m.wasm"), string(m.Bytes()))
-	s.start(t).ready(t)
-	a, err := s.client.Invoke(t.Context(), &control.Invocation{Principal: "alice", Capsule: "say", Action: "tool_execute_say", Payload: []byte(`{}`)})
+	s.Start(t).Ready(t)
+	a, err := s.Client.Invoke(t.Context(), &control.Invocation{Principal: "alice", Capsule: "say", Action: "tool_execute_say", Payload: []byte(`{}`)})
 	if err != nil || a.Action != "continue" || a.Data != nil || len(a.Results) != 1 || string(a.Results[0]) != result {
 		t.Errorf("answered %+v, %v", a, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/astrid-os/processledger/internal/control"
+	"github.com/astrid-os/processledger/internal/daemontest"
 	"github.com/astrid-os/processledger/ledger/event"
 )
 
@@ -17,53 +18,52 @@ import (
 // recovery waiting, and that nothing is invoked until then.
 func TestStatusWhileRecovering(t *testing.T) {
 	s, d := serving(t)
-	if _, err := s.drive(t.Context(), "alice", "c1", s.program("background", "runs", lasting)); err != nil {
+	if _, err := s.Drive(t.Context(), "alice", "c1", s.Program("background", "runs", daemontest.Lasting)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it runs", func() bool { return s.wrote("runs", "start") })
-	c := &crash{site: s}
-	c.halt(t, "shim")
-	d.kill(t)
-	d = s.start(t)
-	eventually(t, "recovery runs", func() bool {
-		st, err := s.client.Status(t.Context())
+	daemontest.Eventually(t, "it runs", func() bool { return s.Wrote("runs", "start") })
+	s.Halt(t, "shim")
+	d.Kill(t)
+	d = s.Start(t)
+	daemontest.Eventually(t, "recovery runs", func() bool {
+		st, err := s.Client.Status(t.Context())
 		return err == nil && st.Phase == control.PhaseRecovering
 	})
-	if ps, err := s.client.Ps(t.Context(), false); err != nil || len(ps.Handles) != 1 {
+	if ps, err := s.Client.Ps(t.Context(), false); err != nil || len(ps.Handles) != 1 {
 		t.Errorf("ps: %+v, %v", ps, err)
 	}
-	_, err := s.drive(t.Context(), "alice", "c2")
+	_, err := s.Drive(t.Context(), "alice", "c2")
 	if control.ExitCode(err) != 4 || !strings.Contains(err.Error(), "recovering") {
 		t.Errorf("invoke: %v", err)
 	}
-	c.resumeAll()
-	if st := d.ready(t); st.Recovery == nil || st.Recovery.Ended != 1 {
+	s.ResumeAll()
+	if st := d.Ready(t); st.Recovery == nil || st.Recovery.Ended != 1 {
 		t.Errorf("recovery: %+v", st.Recovery)
 	}
-	d.stop(t)
+	d.Stop(t)
 }
 
 // TestBadCapsule holds that one does not keep the others, or the daemon, from
 // working.
 func TestBadCapsule(t *testing.T) {
 	s := newSite(t)
-	s.withDriver(t)
+	s.WithDriver(t)
 	for name, manifest := range map[string]string{
 		"broken": "[package", "long": "[package]\nname = \"long\"\nversion = \"1\"\n[[component]]\nfile = \"driver.wasm\"\n#" + strings.Repeat("x", 64<<10),
 		"flag": "[package]\nname = \"flag\"\nversion = \"1\"\n[[component]]\nfile = \"driver.wasm\"\n[capabilities]\nhost_process = [\"--bind\"]\n",
 	} {
-		dir := filepath.Join(s.data, "capsules", name)
+		dir := filepath.Join(s.Data, "capsules", name)
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
 		write(t, filepath.Join(dir, "Capsule.toml"), manifest)
-		copyFile(t, filepath.Join(s.data, "capsules", "driver", "driver.wasm"), filepath.Join(dir, "driver.wasm"))
+		daemontest.CopyFile(t, filepath.Join(s.Data, "capsules", "driver", "driver.wasm"), filepath.Join(dir, "driver.wasm"))
 	}
-	d := s.start(t)
-	if st := d.ready(t); st.Capsules != 1 || len(st.Problems) != 3 {
+	d := s.Start(t)
+	if st := d.Ready(t); st.Capsules != 1 || len(st.Problems) != 3 {
 		t.Errorf("status: %+v", st)
 	}
-	list, err := s.client.Capsules(t.Context())
+	list, err := s.Client.Capsules(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,11 +75,11 @@ func TestBadCapsule(t *testing.T) {
 			t.Errorf("capsule %d: %+v", i, c)
 		}
 	}
-	_, err = s.client.Invoke(t.Context(), &control.Invocation{Principal: "alice", Capsule: "flag", Action: "run"})
+	_, err = s.Client.Invoke(t.Context(), &control.Invocation{Principal: "alice", Capsule: "flag", Action: "run"})
 	if err == nil || !strings.Contains(err.Error(), "looks like a flag") {
 		t.Errorf("invoke: %v", err)
 	}
-	d.stop(t)
+	d.Stop(t)
 }
 
 // TestCannotStart holds that what keeps a daemon from starting is said with a
@@ -89,32 +89,32 @@ func TestCannotStart(t *testing.T) {
 		change func(t *testing.T, s *site)
 		text   string
 	}{
-		"no shim": {func(t *testing.T, s *site) { remove(t, filepath.Join(s.bin, "astrid-shim")) },
+		"no shim": {func(t *testing.T, s *site) { remove(t, filepath.Join(s.Bin, "astrid-shim")) },
 			"build it with: go build -o"},
 		"shim is no program": {func(t *testing.T, s *site) {
-			remove(t, filepath.Join(s.bin, "astrid-shim"))
-			write(t, filepath.Join(s.bin, "astrid-shim"), "")
+			remove(t, filepath.Join(s.Bin, "astrid-shim"))
+			write(t, filepath.Join(s.Bin, "astrid-shim"), "")
 		}, "is no program"},
-		"no capsules": {func(t *testing.T, s *site) { s.configure(t, `capsules_dir = "none"`) }, "set capsules_dir"},
+		"no capsules": {func(t *testing.T, s *site) { s.Configure(t, `capsules_dir = "none"`) }, "set capsules_dir"},
 		"newer layout": {func(t *testing.T, s *site) {
-			if err := os.Mkdir(s.data, 0o700); err != nil {
+			if err := os.Mkdir(s.Data, 0o700); err != nil {
 				t.Fatal(err)
 			}
-			write(t, filepath.Join(s.data, "layout"), "99\n")
+			write(t, filepath.Join(s.Data, "layout"), "99\n")
 		}, "layout 99"},
 		"somebody's directory": {func(t *testing.T, s *site) {
-			if err := os.Mkdir(s.data, 0o700); err != nil {
+			if err := os.Mkdir(s.Data, 0o700); err != nil {
 				t.Fatal(err)
 			}
-			write(t, filepath.Join(s.data, "thesis.txt"), "precious")
+			write(t, filepath.Join(s.Data, "thesis.txt"), "precious")
 		}, "thesis.txt"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
 			c.change(t, s)
-			d := s.start(t)
-			if code := d.wait(t); code != 1 || !strings.Contains(d.tail(), c.text) {
-				t.Errorf("code %d:\n%s", code, d.tail())
+			d := s.Start(t)
+			if code := d.Wait(t); code != 1 || !strings.Contains(d.Tail(), c.text) {
+				t.Errorf("code %d:\n%s", code, d.Tail())
 			}
 		})
 	}
@@ -132,24 +132,24 @@ func remove(t *testing.T, path string) {
 // mode by itself.
 func TestWithoutNamespaces(t *testing.T) {
 	s := newSite(t)
-	s.withDriver(t)
-	s.configureText(t, "data_dir = \"data\"\nisolation = \"pidns\"\n")
+	s.WithDriver(t)
+	s.ConfigureText(t, "data_dir = \"data\"\nisolation = \"pidns\"\n")
 	// In a user namespace of its own the daemon may be denied the namespaces
 	// that this machine otherwise grants.
 	wrapper := `echo 0 >/proc/sys/user/max_pid_namespaces && exec "$0" --config "$1"`
-	cmd := exec.Command("unshare", "--user", "--map-root-user", "sh", "-c", wrapper, filepath.Join(s.bin, "astridd"), s.config)
+	cmd := exec.Command("unshare", "--user", "--map-root-user", "sh", "-c", wrapper, filepath.Join(s.Bin, "astridd"), s.Config)
 	if out, err := exec.Command("unshare", "--user", "--map-root-user", "sh", "-c", "echo 0 >/proc/sys/user/max_pid_namespaces").CombinedOutput(); err != nil {
-		if mode, _ := isolation(); mode != "none" {
+		if mode, _ := daemontest.Isolation(); mode != "none" {
 			t.Skipf("no user namespace to take the others away in: %v %s", err, out)
 		}
-		cmd = exec.Command(filepath.Join(s.bin, "astridd"), "--config", s.config)
+		cmd = exec.Command(filepath.Join(s.Bin, "astridd"), "--config", s.Config)
 	}
-	d := s.startCommand(t, cmd)
-	st := d.ready(t)
+	d := s.StartCommand(t, cmd)
+	st := d.Ready(t)
 	if st.Isolation.Available || st.Isolation.Mode != "pidns" || st.Isolation.Reason == "" || len(st.Problems) != 1 {
 		t.Errorf("status: %+v", st)
 	}
-	out, err := s.drive(t.Context(), "alice", "c1", step{Op: "spawn", Cmd: "sh", Args: []string{"-c", "true"}})
+	out, err := s.Drive(t.Context(), "alice", "c1", step{Op: "spawn", Cmd: "sh", Args: []string{"-c", "true"}})
 	if err != nil || !strings.Contains(out[0].Err, "namespaces") {
 		t.Errorf("spawn: %+v, %v", out, err)
 	}
@@ -157,7 +157,7 @@ func TestWithoutNamespaces(t *testing.T) {
 	if len(decisions) != 1 || decisions[0].Outcome != event.OutcomeRefused || decisions[0].Detail == "" {
 		t.Errorf("spawn.decided: %+v", decisions[0])
 	}
-	d.stop(t)
+	d.Stop(t)
 }
 
 // TestStranger holds that another user is told that he may not, and an operator
@@ -180,16 +180,16 @@ func TestStranger(t *testing.T) {
 	if err := os.Chmod(public, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	s.configure(t, `operators = [4321]`, `socket = "`+public+`/s"`)
-	s.client = control.NewClient(public + "/s")
-	d := s.start(t)
-	d.ready(t)
+	s.Configure(t, `operators = [4321]`, `socket = "`+public+`/s"`)
+	s.Client = control.NewClient(public + "/s")
+	d := s.Start(t)
+	d.Ready(t)
 	exe := filepath.Join(public, "test")
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	copyFile(t, self, exe)
+	daemontest.CopyFile(t, self, exe)
 	if err := os.Chmod(exe, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -202,5 +202,5 @@ func TestStranger(t *testing.T) {
 			t.Errorf("uid %d: %v\n%s", uid, err, out)
 		}
 	}
-	d.stop(t)
+	d.Stop(t)
 }

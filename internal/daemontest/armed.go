@@ -1,0 +1,101 @@
+//go:build linux
+
+package daemontest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Armed is a site whose processes die where a test wants them to.
+type Armed struct {
+	*Site
+	Daemon *Daemon // the latest that Run started
+	points string  // directory by which processes are armed, see crashpoint
+}
+
+// NewArmed makes a site with a directory for its witness, and more lines for its
+// configuration.
+func NewArmed(t testing.TB, lines ...string) *Armed {
+	t.Helper()
+	a := &Armed{Site: NewSite(t, lines...)}
+	a.points = filepath.Join(a.Dir, "points")
+	for _, dir := range []string{a.points, a.Witness()} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return a
+}
+
+// Run starts a daemon that can be armed; it does not wait until it is ready.
+func (a *Armed) Run(t testing.TB) {
+	t.Helper()
+	a.Daemon = a.Start(t, "ASTRID_CRASH_AT=@"+a.points)
+}
+
+// Arm has the process that comes to the nth passing of a point die there,
+// counted over all processes of the site.
+func (a *Armed) Arm(t testing.TB, name string, n int) {
+	t.Helper()
+	// Renamed into place: nobody reads half a target.
+	tmp := filepath.Join(a.Dir, "target")
+	WriteFile(t, tmp, fmt.Sprintf("%s#%d", name, n))
+	if err := os.Rename(tmp, filepath.Join(a.points, "target")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Disarm lets everybody live again.
+func (a *Armed) Disarm(t testing.TB) {
+	t.Helper()
+	if err := os.Remove(filepath.Join(a.points, "target")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Crashed tells whether somebody came to the nth passing.
+func (a *Armed) Crashed(name string, n int) bool {
+	_, err := os.Stat(filepath.Join(a.points, fmt.Sprintf("%s.%d", name, n)))
+	return err == nil
+}
+
+// ClearTrace forgets the passings so far.
+func (a *Armed) ClearTrace(t testing.TB) {
+	t.Helper()
+	if err := os.RemoveAll(filepath.Join(a.points, "trace")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Passings counts the trace by point.
+func (a *Armed) Passings(t testing.TB) map[string]int {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(a.points, "trace"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := map[string]int{}
+	for line := range strings.Lines(string(b)) {
+		counts[strings.TrimSpace(line)]++
+	}
+	return counts
+}
+
+// WhileAlive ends when the latest daemon does, or after Patience.
+func (a *Armed) WhileAlive(t testing.TB) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
+	done := a.Daemon.Done
+	go func() {
+		select {
+		case <-done:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
