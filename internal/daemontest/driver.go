@@ -91,6 +91,11 @@ type Step struct {
 	MS      int64    `json:"ms,omitempty"`
 	Text    string   `json:"text,omitempty"`
 	Cursor  string   `json:"cursor,omitempty"`
+
+	LifetimeMS  int64 `json:"lifetime_ms,omitempty"`
+	IdleMS      int64 `json:"idle_ms,omitempty"`
+	RetentionMS int64 `json:"retention_ms,omitempty"`
+	Pressure    bool  `json:"pressure,omitempty"`
 }
 
 // Outcome is what a step came to.

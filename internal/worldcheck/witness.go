@@ -25,17 +25,18 @@ import (
 //	nonce-NAME K     it writes the same line to its output next; with a third
 //	                 word P, that line ends in P more characters "x"
 //	told SIGNAL      a handler of INT or TERM has run
-//	code N           it exits with N next
+//	code N           it exits with N next; the last one counts
 //	end              it came to its own end
 //
 // So the file is always ahead of the output, by one line at most.
+// internal/daemontest has such programs.
 
 // testimony is what one program wrote.
 type testimony struct {
 	starts, ends int
 	tells        bool
 	told         map[string]int
-	code         int // of its last line; -1: it wrote none
+	code         int // that it wrote last; -1: none, or it went on after it
 	output       []byte
 	last         int // length of the last line of output
 }
@@ -54,7 +55,6 @@ func (w World) testify(nonce string) *testimony {
 }
 
 func (t *testimony) take(line string) {
-	t.code = -1
 	word, rest, _ := strings.Cut(line, " ")
 	switch {
 	case line == "start":
@@ -71,6 +71,7 @@ func (t *testimony) take(line string) {
 		}
 	case strings.HasPrefix(line, Prefix):
 		at := len(t.output)
+		t.code = -1
 		t.output = append(t.output, line...)
 		if f := strings.Fields(line); len(f) == 3 {
 			n, _ := strconv.Atoi(f[2])
@@ -176,11 +177,8 @@ const lateBound = int64(5e9)
 func (t *testimony) signals(problems *sentences, id ulid.ULID, s *story) {
 	for name, number := range map[string]uint32{"INT": uint32(unix.SIGINT), "TERM": uint32(unix.SIGTERM)} {
 		asked := s.asked[number]
-		if name == "TERM" && s.timers["lifetime"] {
-			asked++ // the shim's own, while no daemon was there
-		}
-		if s.end == 0 || s.end == event.KindProcessLost {
-			asked++ // what a shim did alone is recorded with its end, or lost with it
+		if name == "TERM" && (s.timers["lifetime"] || s.end == event.KindProcessLost) {
+			asked++ // the shim's own, while no daemon was there; a killed shim tells of none
 		}
 		if t.told[name] > asked {
 			problems.say("%s: the program was told %s %d times, and the ledger asked for it %d times", id, name, t.told[name], asked)
