@@ -130,18 +130,31 @@ func (w *telling) begin() {
 	case "idle":
 		s.IdleMS = 300
 	}
-	if w.tier == "sync" {
-		w.meanwhile(func() { w.drive(s) })
-	} else {
-		w.drive(s)
+	spawned := w.meanwhile(func() { w.drive(s) })
+	if w.tier != "sync" {
+		<-spawned
 	}
-	w.await(w.ctx, subject, "tells")
+	w.awaitStart(spawned)
 	switch w.state {
 	case "stopped":
 		w.freeze()
 	case "exiting":
 		if w.duty != "lifetime" && w.duty != "idle" { // they race with the timer
 			w.Release(w.t, subject)
+		}
+	}
+}
+
+// awaitStart waits until the program has begun to tell, or cannot any more:
+// nothing lives, and nothing is about to.
+func (w *telling) awaitStart(spawned chan struct{}) {
+	for ; w.ctx.Err() == nil && !w.Wrote(subject, "tells"); time.Sleep(5 * time.Millisecond) {
+		select {
+		case <-spawned:
+			if len(w.live()) == 0 {
+				return
+			}
+		default:
 		}
 	}
 }
@@ -221,9 +234,14 @@ func (w *telling) held() []control.Handle {
 	return ps.Handles
 }
 
+// live is what of it lives.
+func (w *telling) live() []control.Handle {
+	return slices.DeleteFunc(w.held(), func(h control.Handle) bool { return h.Phase != "started" && h.Phase != "decided" })
+}
+
 // awaitEnd waits until nothing lives, or the daemon is dead.
 func (w *telling) awaitEnd() {
-	for w.ctx.Err() == nil && slices.ContainsFunc(w.held(), func(h control.Handle) bool { return h.Phase == "started" || h.Phase == "decided" }) {
+	for w.ctx.Err() == nil && len(w.live()) > 0 {
 		time.Sleep(5 * time.Millisecond)
 	}
 }

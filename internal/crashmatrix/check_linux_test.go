@@ -131,13 +131,19 @@ func (c *crash) stopKept(t *testing.T, held []control.Handle) {
 // check compares the ledger with the witness and with the disk.
 func (c *crash) check(t *testing.T, lossAllowed bool) {
 	t.Helper()
+	c.checkWith(t, c.Witness(), lossAllowed)
+}
+
+// checkWith is check with another witness; empty: there is none any more.
+func (c *crash) checkWith(t *testing.T, witness string, lossAllowed bool) {
+	t.Helper()
 	archive, err := ledger.OpenArchive(filepath.Join(c.Data, "ledger"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer archive.Close()
 	for _, p := range worldcheck.CheckWorld(t.Context(), worldcheck.World{
-		Ledger: archive, Data: c.Data, Witness: c.Witness(), Shim: filepath.Join(c.Bin, "astrid-shim"), Verify: true,
+		Ledger: archive, Data: c.Data, Witness: witness, Shim: filepath.Join(c.Bin, "astrid-shim"), Verify: true,
 	}) {
 		t.Error(p)
 	}

@@ -28,8 +28,9 @@ told() {
 	begin = "echo start >&3; echo tells >&3\n"
 	over  = "echo end >&3; leave 0\n"
 
-	// steady says a nonce now and then until its gate opens.
-	steady = `while [ ! -e "$WITNESS/$1" ]; do say; sleep 0.02; done` + "\n"
+	// steady says a nonce now and then until its gate opens. Its third
+	// argument, if it has one, is the pause, s.
+	steady = `while [ ! -e "$WITNESS/$1" ]; do say; sleep "${2:-0.02}"; done` + "\n"
 
 	// flood says some megabytes as fast as it can before that, in lines of
 	// two kilobytes.

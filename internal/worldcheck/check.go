@@ -84,6 +84,20 @@ func (c *Checker) CheckWorld(ctx context.Context, w World) []string {
 	return append(problems, w.witness(c)...)
 }
 
+// State is the state after the last event that was read, nil before the first
+// look. It changes with the next one.
+func (c *Checker) State() *projector.State { return c.state }
+
+// Lost is how many processes the ledger calls lost.
+func (c *Checker) Lost() (n int) {
+	for _, s := range c.stories {
+		if s.lost != nil {
+			n++
+		}
+	}
+	return n
+}
+
 // sentences collects problems.
 type sentences []string
 

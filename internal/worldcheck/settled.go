@@ -8,7 +8,7 @@ import "time"
 // wrong then. It is for a running daemon, which may be about to record or to
 // delete something: what is false stays so, and what is only late does not.
 func Settled(bound time.Duration, look func() []string) []string {
-	for end := time.Now().Add(bound); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(bound); ; time.Sleep(20 * time.Millisecond) {
 		problems := look()
 		if len(problems) == 0 || time.Now().After(end) {
 			return problems
