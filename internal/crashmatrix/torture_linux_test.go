@@ -261,16 +261,17 @@ func (w *torture) openGates(rng *rand.Rand) {
 // daemon.
 func (w *torture) killSome(t *testing.T) {
 	armed := w.armSome(t)
+	w.pause(armed, 100, 400) // some programs are to run
 	for range 1 + w.rng.IntN(3) {
-		time.Sleep(time.Duration(w.rng.IntN(60)) * time.Millisecond)
-		w.killShims(1 + w.rng.IntN(8))
+		w.killShims(1 + w.rng.IntN(10))
 		if w.rng.IntN(4) == 0 {
 			w.killLauncher()
 		}
+		w.pause(armed, 0, 60)
 	}
 	if w.rng.IntN(8) == 0 { // in the middle of an orderly stop
 		_ = w.Daemon.Cmd.Process.Signal(unix.SIGTERM)
-		time.Sleep(time.Duration(w.rng.IntN(100)) * time.Millisecond)
+		w.pause(armed, 0, 100)
 	}
 	w.killDaemon(t, armed, &w.daemons)
 }
@@ -278,16 +279,25 @@ func (w *torture) killSome(t *testing.T) {
 // recovery starts a daemon and kills it on its way, or shims under it.
 func (w *torture) recovery(t *testing.T) {
 	armed := w.armSome(t)
-	after := time.Duration(w.rng.IntN(200)) * time.Millisecond
 	first, then := w.rng.IntN(3), w.rng.IntN(3)
 	w.Run(untidy{t})
 	w.killShims(first)
-	select {
-	case <-w.Daemon.Done:
-	case <-time.After(after):
-	}
+	w.pause(armed, 0, 150)
 	w.killShims(then)
 	w.killDaemon(t, armed, &w.recoveries)
+}
+
+// pause waits some milliseconds, twice as long if somebody is to die at a point,
+// or until the daemon is dead.
+func (w *torture) pause(armed passing, least, more int) {
+	d := time.Duration(least+w.rng.IntN(more)) * time.Millisecond
+	if armed.nth > 0 {
+		d *= 2
+	}
+	select {
+	case <-w.Daemon.Done:
+	case <-time.After(d):
+	}
 }
 
 // passing is a crash point, and at which passing of it somebody is to die; the
@@ -299,7 +309,7 @@ type passing struct {
 
 // armSome arms a random point, at one of its first passings, every other time.
 func (w *torture) armSome(t *testing.T) (p passing) {
-	p.point, p.nth = crashpoint.Points[w.rng.IntN(len(crashpoint.Points))], 1+w.rng.IntN(4)
+	p.point, p.nth = crashpoint.Points[w.rng.IntN(len(crashpoint.Points))], 1+w.rng.IntN(2)
 	if strings.HasPrefix(p.point.Name, "ledger.commit") {
 		p.nth += w.rng.IntN(40)
 	}

@@ -106,10 +106,10 @@ func (w World) directory(problems *sentences, s *story, h *projector.Handle) {
 	if s.started != nil && r.ready != nil {
 		sameIdentity(problems, s.started.Shim, identity(r.ready.part(2)), who+": shim that was ready")
 	}
-	switch {
-	case s.started == nil && r.started != nil && !(s.end == event.KindProcessLost || s.end == event.KindProcessExited):
+	if s.started == nil && r.started != nil && !(s.end == event.KindProcessLost || s.end == event.KindProcessExited) {
 		problems.say("%s: the shim wrote that the program started, and the ledger does not know it (%v)", who, h.Phase)
-	case s.end == event.KindSpawnAborted && (r.gone || r.started != nil):
+	}
+	if s.end == event.KindSpawnAborted && (r.gone || r.started != nil) {
 		problems.say("%s: the ledger says that nothing ran, and the shim had taken go", who)
 	}
 	switch {
