@@ -68,6 +68,7 @@ var passes = map[string]string{
 	"daemon.shutdown.requested":  "shutdown",
 	"daemon.stopped":             "shutdown",
 	"recovery.started":           "recover",
+	"recovery.end.requested":     "recover",
 	"recovery.kill.requested":    "recover",
 	"recovery.orphan.found":      "recover",
 	"recovery.orphan.recorded":   "recover",

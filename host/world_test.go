@@ -103,15 +103,16 @@ var (
 
 // world is a data directory with everything that works on it.
 type world struct {
-	t       testing.TB
-	data    string
-	witness string
-	config  policy.Config
-	ledger  ledger.Options
-	passing func(string)
-	rides   time.Duration
-	shim    string
-	mode    string // isolation
+	t        testing.TB
+	data     string
+	witness  string
+	config   policy.Config
+	ledger   ledger.Options
+	passing  func(string)
+	rides    time.Duration
+	patience time.Duration // of a start
+	shim     string
+	mode     string // isolation
 
 	live  *projector.Live
 	bus   *ipc.Bus
@@ -128,7 +129,7 @@ type world struct {
 // ends.
 func newWorld(t testing.TB, change ...func(*world)) *world {
 	t.Helper()
-	w := &world{t: t, data: t.TempDir(), witness: t.TempDir(), shim: shimBinary, mode: isolation, config: policy.DefaultConfig()}
+	w := &world{t: t, data: t.TempDir(), witness: t.TempDir(), shim: shimBinary, mode: isolation, config: policy.DefaultConfig(), patience: 20 * time.Second}
 	for _, c := range change {
 		c(w)
 	}
@@ -165,7 +166,7 @@ func (w *world) open() event.RecoveryFinished {
 		Live: w.live, Hands: w.hands, Policy: rules, Workspaces: filepath.Join(w.data, "workspaces"),
 		RedactionKey: []byte("a key of the tests"), ProcessIDKey: []byte("another key"), Isolation: w.mode, Log: testLog(w.t),
 		Lookup: func(k string) (string, bool) { return "/usr/bin:/bin", k == "PATH" },
-		trace:  w.trace, rides: w.rides, passing: func(p string) {
+		trace:  w.trace, rides: w.rides, patience: w.patience, passing: func(p string) {
 			if w.passing != nil {
 				w.passing(p)
 			}

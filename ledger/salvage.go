@@ -50,6 +50,7 @@ func (c *committer) goOn() error {
 		return err
 	}
 	c.l.queue.mend()
+	c.l.note(nil)
 	c.show()
 	return nil
 }
@@ -68,7 +69,7 @@ func (c *committer) salvage() error {
 		return err
 	}
 	defer old.Close() // of a file for reading: nothing is lost
-	if err := c.checkSpace(old.Size()); err != nil {
+	if err := c.spaceFor(old.Size()); err != nil {
 		return err
 	}
 	state, err := old.State()

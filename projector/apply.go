@@ -115,9 +115,9 @@ func (s *State) applyDaemon(e *event.Event) error {
 	case *event.PolicyChanged:
 		return s.policyChanged(e, b)
 	default:
-		// segment.opened, clock.stepped and ledger.migrated are about the
-		// files and the clock: nothing is decided by them. Unknown kinds end
-		// up here too.
+		// segment.opened, clock.stepped and the ledger's events about itself
+		// are about files and the clock: nothing is decided by them. Unknown
+		// kinds end up here too.
 		s.touch(e)
 		return nil
 	}

@@ -74,7 +74,7 @@ func TestCloneIsApart(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		clone, before := s.Clone(), s.Encode()
+		clone, frozen, before := s.Clone(), s.freeze(), s.Encode()
 		for _, e := range m.events[cut:] {
 			if err := s.Apply(e); err != nil {
 				t.Fatal(err)
@@ -82,6 +82,9 @@ func TestCloneIsApart(t *testing.T) {
 		}
 		if !bytes.Equal(clone.Encode(), before) {
 			t.Fatal("the clone changed")
+		}
+		if !bytes.Equal(frozen(), before) {
+			t.Fatal("the frozen state changed")
 		}
 	})
 }
@@ -132,7 +135,7 @@ func randomEvent(t *rapid.T, m *sim) *event.Event {
 	body := rapid.SampledFrom([]event.Body{
 		nil, &event.Unknown{Of: event.Kind(n + 200)},
 		&event.DaemonStarted{}, &event.DaemonStopped{}, &event.RecoveryStarted{}, &event.RecoveryFinished{},
-		&event.SegmentOpened{}, &event.ClockStepped{}, &event.LedgerMigrated{},
+		&event.SegmentOpened{}, &event.ClockStepped{}, &event.LedgerMigrated{}, &event.LedgerSalvaged{}, &event.LedgerBackedUp{},
 		&event.CapsuleLoaded{}, &event.CapsuleUnloaded{}, &event.PolicyChanged{Subject: string(rune('a' + n))},
 		&event.InvocationStarted{}, &event.InvocationFinished{},
 		&event.SpawnRequested{Tier: event.Tier(n)}, &event.SpawnDecided{Outcome: event.Outcome(n)}, &event.SpawnDecided{Outcome: 1},

@@ -52,7 +52,7 @@ func (h *Hands) Emergency(c *Child, why error, scope event.Scope, q event.Signal
 }
 
 func cannotCommit(err error) bool {
-	return errors.Is(err, ledger.ErrFailed) || errors.Is(err, ledger.ErrNoSpace) || errors.Is(err, ledger.ErrClosed)
+	return ledger.CannotCommit(err) || errors.Is(err, ledger.ErrClosed)
 }
 
 func ends(sig uint32) bool {

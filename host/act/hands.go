@@ -85,10 +85,16 @@ type Hands struct {
 	procfd int      // /proc, for identities
 	bootID [16]byte // of this boot
 
+	// oldKernel has the hands do without what came after Linux 6.1, for tests:
+	// pidfs handles, the peer's pidfd, the exit that a pidfd remembers.
+	oldKernel bool
+
 	mu       sync.Mutex // held for map and slice operations only
 	children map[ulid.ULID]*Child
 	late     []Intent
 	closed   bool
+
+	emptied int // what New found in trash/
 }
 
 // New makes the directories, finishes deletions that a crash interrupted, and
@@ -160,6 +166,9 @@ func (h *Hands) Close() error {
 	h.launch.stop()
 	return closeFD(h.procfd)
 }
+
+// Emptied is how many deletions New found that a crash had interrupted.
+func (h *Hands) Emptied() int { return h.emptied }
 
 // remember holds a child, unless Close was called.
 func (h *Hands) remember(c *Child) bool {

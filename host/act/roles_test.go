@@ -20,6 +20,7 @@ var roles = map[string]func() int{
 	"connect": connectRole,
 	"probe":   probeRole,
 	"daemon":  daemonRole,
+	"fake":    fakeRole,
 	"holder":  holderRole,
 	"mounts":  mountsRole,
 	"signals": signalsRole,

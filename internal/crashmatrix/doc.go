@@ -3,14 +3,13 @@
 // each time what the ledger says with what is; internal/worldcheck does the
 // comparing. It holds tests only.
 //
-// Where to look:
+// Its files, by their names before _linux_test:
 //
-//   - matrix_linux_test.go: the matrix, tier times state times obligation times
-//     crash point, and which of it is run; cell_linux_test.go plays one cell.
-//   - stories_run_linux_test.go: stories that fit no cell, told up to each
-//     crash point; stories_linux_test.go and stories_persistent_linux_test.go
-//     tell them.
-//   - check_linux_test.go: what must hold after every kill.
-//   - torture_linux_test.go: a long run of random kills over one data
-//     directory, from a seed. `make torture` runs it at full length.
+//   - matrix: the matrix, tier times state times obligation times crash point,
+//     and which of it is run; cell plays one cell.
+//   - stories_run: stories that fit no cell, told up to each crash point;
+//     stories and stories_persistent tell them.
+//   - check: what must hold after every kill.
+//   - torture: a long run of random kills over one data directory, from a seed.
+//     `make torture` runs it at full length.
 package crashmatrix

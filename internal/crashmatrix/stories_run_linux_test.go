@@ -41,6 +41,7 @@ var stories = []story{
 		only: []string{"daemon.spawn.aborting", "daemon.cancel.requested", "ledger.commit.begin", "ledger.commit.durable"}},
 	{name: "time out", before: startReady, tell: tellTimeOut, only: []string{"daemon.timer.fired", "daemon.signal.sent"}},
 	{name: "persistent", before: startReady, tell: tellPersistent},
+	{name: "restart", before: leavePersistentRunning, tell: tellRestart},
 	{name: "recovery", before: leaveMuch, tell: tellStart},
 	{name: "recovery of persistent processes", before: leavePersistent, tell: tellStart},
 	{name: "silent shim", before: leaveSilent, tell: tellStart, only: []string{"recovery.kill.requested"}, lost: true},
@@ -56,8 +57,13 @@ var elsewhere = map[string]string{
 	"ledger.salvage.set-aside": "ledger: TestCrash",
 	"shim.files.laid":          "host/act: TestCrashPointsOfTheShim, which gives its programs files",
 	"shim.exit.synced":         "host/act: TestCrashPointsOfTheShim, which knows when the shim has missed its daemon",
+	"ledger.snapshot.written":  "ledger: TestCrash, whose ledgers keep a snapshot every few events",
+	"ledger.snapshot.renamed":  "ledger: TestCrash, as above",
 	"migration.backup-copied":  "migrations: its crash test",
 	"migration.backup-copying": "migrations: its crash test, which has steps that back up",
+	"salvage.set-aside":        "ledger/salvage",
+	"ledger.rebuild.written":   "ledger/salvage",
+	"ledger.rebuild.cleared":   "ledger/salvage",
 }
 
 // every has each passing of each point tested; without it, see sample.

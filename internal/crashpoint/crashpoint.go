@@ -19,8 +19,10 @@ const (
 	Ledger    Component = "ledger"
 	Daemon    Component = "daemon"
 	Shim      Component = "shim"
+	Restart   Component = "restart"
 	Recovery  Component = "recovery"
 	Migration Component = "migration"
+	Salvage   Component = "salvage"
 )
 
 // Point is a named place in the code.

@@ -46,7 +46,7 @@ func (t teller) words(e *event.Event) string {
 	case *event.DaemonStarted:
 		return daemonStarted(b)
 	case *event.DaemonStopped:
-		return daemonStopped(b)
+		return daemonStopped(e, b)
 	case *event.RecoveryStarted:
 		return fmt.Sprintf("recovery began, with %s unfinished in the ledger and %s on disk",
 			ui.Count(b.Handles, "process"), ui.Count(b.Directories, "process directory"))
@@ -68,6 +68,11 @@ func (t teller) words(e *event.Event) string {
 		return invocationFinished(e, b)
 	case *event.SpawnRequested:
 		return t.requested(e, b)
+	case *event.LedgerSalvaged:
+		return ledgerSalvaged(b)
+	case *event.LedgerBackedUp:
+		return fmt.Sprintf("the ledger was copied through event %d to %s and the copy found sound (%s, %s)",
+			b.Through, orNowhere(b.Directory), ui.Count(b.Segments, "segment"), ui.Bytes(b.Bytes))
 	case *event.LedgerMigrated:
 		return fmt.Sprintf("the ledger's files were brought from layout %d to %d; the files before are kept in %s", b.From, b.To, orNowhere(b.Backup))
 	}

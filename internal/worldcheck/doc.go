@@ -8,7 +8,7 @@
 // reads from outside, never from the host's own memory. It has a reader of the
 // shim's records and rings of its own, so that a mistake in theirs shows.
 //
-// # Where to look
+// Where to look:
 //
 //   - check.go: [World], [CheckWorld] and the [Checker] that goes on from its
 //     last look; settled.go waits for a running daemon to be done.

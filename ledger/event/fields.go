@@ -130,6 +130,8 @@ var makers = [...]func() Body{
 	KindWatchArmed:         func() Body { return new(WatchArmed) },
 	KindWatchDisarmed:      func() Body { return new(WatchDisarmed) },
 	KindStdinClosed:        func() Body { return new(StdinClosed) },
+	KindLedgerSalvaged:     func() Body { return new(LedgerSalvaged) },
+	KindLedgerBackedUp:     func() Body { return new(LedgerBackedUp) },
 }
 
 // Kind returns the number that the event came with.

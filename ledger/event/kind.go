@@ -13,9 +13,9 @@ type Kind uint32
 
 // The kinds of event. docs/EVENTS.md describes each with its fields.
 //
-// Numbers 29 to 39 and 44 to 99 are kept for kinds that no room writes yet
-// (checkpoint.signed, key.rotated, ledger.read, ledger.archived,
-// ledger.backed-up, ledger.held, ledger.erased).
+// Numbers 29 to 39, 45 and 47 to 99 are kept for kinds that no room writes yet
+// (checkpoint.signed, key.rotated, ledger.read, ledger.archived, ledger.held,
+// ledger.erased).
 const (
 	KindDaemonStarted      Kind = 1
 	KindDaemonStopped      Kind = 2
@@ -49,6 +49,8 @@ const (
 	KindWatchArmed         Kind = 41
 	KindWatchDisarmed      Kind = 42
 	KindStdinClosed        Kind = 43
+	KindLedgerSalvaged     Kind = 44
+	KindLedgerBackedUp     Kind = 46
 )
 
 // kindNames is the one place where kinds have names.
@@ -85,6 +87,8 @@ var kindNames = [...]string{
 	KindWatchArmed:         "watch.armed",
 	KindWatchDisarmed:      "watch.disarmed",
 	KindStdinClosed:        "stdin.closed",
+	KindLedgerSalvaged:     "ledger.salvaged",
+	KindLedgerBackedUp:     "ledger.backed-up",
 }
 
 // maxKind is the largest number a kind may ever have: bodies are field

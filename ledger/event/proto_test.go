@@ -98,7 +98,8 @@ func envelopeFromProto(m protoreflect.Message) map[string]any {
 	out["actor"] = actor
 	body := m.WhichOneof(m.Descriptor().Oneofs().ByName("body"))
 	out["body"] = flat[string(body.Name())]
-	out["kind"] = strings.Replace(string(body.Name()), "_", ".", 1)
+	family, name, _ := strings.Cut(string(body.Name()), "_")
+	out["kind"] = family + "." + strings.ReplaceAll(name, "_", "-")
 	if kind := m.Get(m.Descriptor().Fields().ByName("kind")).Enum(); body.Number() != 100+protoreflect.FieldNumber(kind) {
 		out["kind"] = fmt.Sprintf("field %d for kind %d", body.Number(), kind)
 	}

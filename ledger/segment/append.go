@@ -20,7 +20,7 @@ const GrowthStep = allocSize
 // to this file again.
 func (s *Segment) Append(b *Batch) error {
 	return s.update(func(tx *bolt.Tx) error {
-		s.used = tx.Size()
+		s.used.Store(tx.Size())
 		return putAll(tx.Bucket(bucketEvents), b.from(0))
 	})
 }
@@ -33,12 +33,15 @@ func (s *Segment) Seal(last uint64) error {
 	})
 	if err == nil {
 		s.sealed = true
+		// What is held is of no use any more. A crash before it, or an error,
+		// leaves a file that takes more of the disk than it needs.
+		_ = s.giveBack()
 	}
 	return err
 }
 
 // Size returns the bytes in use in the file, as of the last append.
-func (s *Segment) Size() int64 { return s.used }
+func (s *Segment) Size() int64 { return s.used.Load() }
 
 // putAll puts the records where the keys grow at the right end only, so every
 // page is filled to the brim before the next.
@@ -58,5 +61,5 @@ func (s *Segment) update(fn func(*bolt.Tx) error) error {
 	case s.meta.Sealed || s.sealed:
 		return fmt.Errorf("%s: %w", s.path, ErrSealed)
 	}
-	return guard(s.path, 0, func() error { return s.db.Update(fn) })
+	return s.touch(0, func() bool { return true }, func() error { return s.db.Update(fn) })
 }

@@ -67,6 +67,9 @@ func (e *GapError) Error() string {
 // Unwrap makes errors.Is find ErrGap.
 func (e *GapError) Unwrap() error { return ErrGap }
 
+// errPage: a fault on the mapping, or a panic of bbolt.
+var errPage = errors.New("a page makes no sense")
+
 // guard runs fn, which reads pages of path, and turns a fault on the mapping
 // or a panic of bbolt into a [CorruptError]. fn must not call back into code
 // of the reader's, whose panics are not ours to swallow.
@@ -75,7 +78,7 @@ func guard(path string, seq uint64, fn func() error) (err error) {
 	defer func() {
 		debug.SetPanicOnFault(old)
 		if p := recover(); p != nil {
-			err = &CorruptError{Path: path, Seq: seq, Err: fmt.Errorf("a page makes no sense: %v", p)}
+			err = &CorruptError{Path: path, Seq: seq, Err: fmt.Errorf("%w: %v", errPage, p)}
 		}
 	}()
 	return fn()

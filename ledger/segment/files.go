@@ -18,6 +18,7 @@ const (
 	suffix    = ".seg"       // 20 digits: seq of the first event
 	temporary = ".tmp"       // appended to the name while it is made; removed at open
 	abandoned = ".abandoned" // appended, with a number, to a file whose commit failed; kept
+	damaged   = ".damaged"   // appended, with a number, to a file that was found damaged; kept
 	seqDigits = 20           // of the largest uint64
 )
 
@@ -47,6 +48,10 @@ func List(dir string) ([]File, error) {
 	slices.SortFunc(files, func(a, b File) int { return cmp.Compare(a.First, b.First) })
 	return files, nil
 }
+
+// FirstOf returns the seq of the first event of the segment at path, by its name;
+// false if it has not the name of a segment.
+func FirstOf(path string) (first uint64, ok bool) { return parseName(filepath.Base(path)) }
 
 func parseName(name string) (first uint64, ok bool) {
 	digits, ok := strings.CutSuffix(name, suffix)
@@ -80,12 +85,18 @@ func RemoveLeftovers(dir string) (removed []string, err error) {
 // that it is kept when another file takes its place, and so that whoever opens
 // it next knows ([IsAbandoned]). It returns that name; if the file has one
 // already, it does nothing more.
-func SetAside(path string) (string, error) {
-	if name, err := abandonedName(path); name != "" || err != nil {
+func SetAside(path string) (string, error) { return setAside(path, abandoned) }
+
+// SetDamagedAside is [SetAside] for a file that was found damaged: the name says
+// so, and nobody asks for it later.
+func SetDamagedAside(path string) (string, error) { return setAside(path, damaged) }
+
+func setAside(path, mark string) (string, error) {
+	if name, err := markedName(path, mark); name != "" || err != nil {
 		return name, err
 	}
 	for n := 1; ; n++ {
-		name := path + abandoned + "." + strconv.Itoa(n)
+		name := path + mark + "." + strconv.Itoa(n)
 		err := os.Link(path, name)
 		if errors.Is(err, fs.ErrExist) {
 			continue
@@ -100,17 +111,18 @@ func SetAside(path string) (string, error) {
 // IsAbandoned tells whether a commit to the file at path failed once: it must
 // not be appended to.
 func IsAbandoned(path string) (bool, error) {
-	name, err := abandonedName(path)
+	name, err := markedName(path, abandoned)
 	return name != "", err
 }
 
-// abandonedName returns the name by which [SetAside] marked this very file.
-func abandonedName(path string) (string, error) {
+// markedName returns the name by which [SetAside] or [SetDamagedAside] marked
+// this very file.
+func markedName(path, mark string) (string, error) {
 	this, err := os.Stat(path)
 	if err != nil {
 		return "", err
 	}
-	names, err := filepath.Glob(path + abandoned + ".*")
+	names, err := filepath.Glob(path + mark + ".*")
 	if err != nil {
 		return "", err
 	}

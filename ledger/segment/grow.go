@@ -36,7 +36,7 @@ func roomFor(b *Batch) int64 { return 2*int64(b.Size()) + 128<<10 }
 func (s *Segment) Reserve(b *Batch) (damaged bool, err error) {
 	used, err := s.inUse()
 	if err != nil {
-		return false, err
+		return errors.Is(err, ErrCorrupt), err
 	}
 	want := used + roomFor(b)
 	if want <= s.size {
@@ -51,6 +51,44 @@ func (s *Segment) Reserve(b *Batch) (damaged bool, err error) {
 		return damaged, fmt.Errorf("grow %s: %w", s.path, err)
 	}
 	return false, nil
+}
+
+// Hold gives the file at least n bytes of the disk behind its end: what it grows
+// into while the disk is full. The file is no longer for it, and nothing is
+// written. held is false where the file system cannot do that, or on an error,
+// which tells by [errors.Is] what the system said.
+//
+// A crash leaves the blocks with the file, or some of them; nobody misses them.
+func (s *Segment) Hold(n int64) (held bool, err error) {
+	if s.holdless || s.held >= s.size+n {
+		return !s.holdless, nil
+	}
+	f, err := os.OpenFile(s.path, os.O_WRONLY, 0)
+	if err != nil {
+		return false, fmt.Errorf("hold: %w", err)
+	}
+	err = errors.Join(allocate(f, s.size+n), f.Close())
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		s.holdless = true
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("hold %s: %w", s.path, err)
+	}
+	s.held = s.size + n
+	return true, nil
+}
+
+// giveBack gives back what Hold took and the file did not need.
+func (s *Segment) giveBack() error {
+	if s.held == 0 {
+		return nil
+	}
+	fi, err := os.Stat(s.path)
+	if err != nil {
+		return err
+	}
+	return os.Truncate(s.path, fi.Size())
 }
 
 // inUse returns the bytes of the file that the last commit left in use.
@@ -72,8 +110,10 @@ func (s *Segment) extend(f *os.File, want int64) (damaged bool, err error) {
 	end := max(want, fi.Size()+min(max(fi.Size()/4, minGrowth), maxGrowth))
 	zeros := make([]byte, minGrowth)
 	for off := fi.Size(); off < end; off += minGrowth {
-		if _, err := f.WriteAt(zeros, off); err != nil {
+		if _, err := f.WriteAt(zeros, off); err != nil && s.size < want {
 			return false, err
+		} else if err != nil {
+			break // enough for now; a larger batch will tell
 		}
 		s.size = off + minGrowth
 	}

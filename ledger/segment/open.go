@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -27,11 +28,15 @@ const minSize = 2 * 4096
 type Segment struct {
 	path     string
 	db       *bolt.DB
-	meta     Meta // Invariant: never changed after the opening, so readers need no lock
-	sealed   bool // by Seal, since then; the writer's own
+	file     *os.File // bbolt's own
+	meta     Meta     // Invariant: never changed after the opening, so readers need no lock
+	sealed   bool     // by Seal, since then; the writer's own
 	readOnly bool
-	used     int64 // bytes in use as the last write transaction saw it
-	size     int64 // of the file, as far as Reserve has made it; the writer's own
+	used     atomic.Int64 // bytes in use as the last write transaction saw it
+	faulted  atomic.Bool  // bbolt may hold its locks for ever: see touch
+	size     int64        // of the file, as far as Reserve has made it; the writer's own
+	held     int64        // to where Hold has taken blocks of the disk; the writer's own
+	holdless bool         // the file system cannot do that
 }
 
 // OpenNewest opens the ledger's newest segment for appending. sizeCap is the
@@ -88,10 +93,17 @@ func open(path string, readOnly bool, o *bolt.Options) (*Segment, error) {
 		return nil, &CorruptError{Path: path, Err: fmt.Errorf("%d bytes are too few for a segment", fi.Size())}
 	}
 	s := &Segment{path: path, readOnly: readOnly, size: fi.Size()}
+	o.OpenFile = func(name string, flag int, perm os.FileMode) (f *os.File, err error) {
+		s.file, err = os.OpenFile(name, flag, perm)
+		return s.file, err
+	}
 	err = guard(path, 0, func() (err error) {
 		s.db, err = bolt.Open(path, 0o600, o)
 		return err
 	})
+	if errors.Is(err, errPage) {
+		err = errors.Join(err, s.letGo())
+	}
 	if err != nil {
 		return nil, openError(path, err)
 	}
@@ -123,7 +135,8 @@ func (s *Segment) readMeta() error {
 		if err != nil {
 			return &CorruptError{Path: s.path, Err: err}
 		}
-		s.meta, s.used = m, tx.Size()
+		s.meta = m
+		s.used.Store(tx.Size())
 		return nil
 	})
 }
@@ -135,7 +148,48 @@ func (s *Segment) Meta() Meta { return s.meta }
 func (s *Segment) Path() string { return s.path }
 
 // Close closes the file. It waits for reads that run. Closing twice is fine.
-func (s *Segment) Close() error { return s.db.Close() }
+//
+// After a fault that may have left bbolt's locks held, only the file is closed,
+// which gives the lock on it back. The mapping stays for as long as the process
+// lives: bbolt could not be asked to take it away without waiting for ever.
+func (s *Segment) Close() error {
+	if !s.faulted.Load() {
+		return s.db.Close()
+	}
+	if err := s.letGo(); !errors.Is(err, os.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// letGo closes the file behind bbolt's back.
+func (s *Segment) letGo() error { return errors.Join(unlock(s.file), s.file.Close()) }
+
+// touch runs fn, which uses bbolt, and makes its faults errors. locks tells
+// afterwards whether a fault may have left locks of bbolt's held: then the
+// segment is not touched again by anybody, since whoever did would hang.
+//
+// A file that was cut short by somebody else is found by its size first, so
+// that nobody meets the missing pages. Only a cut in the very moment between
+// the two is met as a fault.
+func (s *Segment) touch(seq uint64, locks func() bool, fn func() error) error {
+	if s.faulted.Load() {
+		return &CorruptError{Path: s.path, Seq: seq, Err: fmt.Errorf("%w: it was given up after a fault", errPage)}
+	}
+	switch info, err := s.file.Stat(); {
+	case errors.Is(err, os.ErrClosed):
+		return fmt.Errorf("%s: %w", s.path, bolterrors.ErrDatabaseNotOpen)
+	case err != nil:
+		return err
+	case info.Size() < s.used.Load():
+		return &CorruptError{Path: s.path, Seq: seq, Err: fmt.Errorf("the file has %d bytes, and %d are in use: it was cut short", info.Size(), s.used.Load())}
+	}
+	err := guard(s.path, seq, fn)
+	if errors.Is(err, errPage) && locks() {
+		s.faulted.Store(true)
+	}
+	return err
+}
 
 // mapSize returns the size of the mapping for a file that is to grow to
 // sizeCap: room for the last batch and the last growth step, and some.

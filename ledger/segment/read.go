@@ -22,11 +22,13 @@ const (
 
 // view runs fn in a read transaction.
 func (s *Segment) view(seq uint64, fn func(*bolt.Tx) error) error {
-	return guard(s.path, seq, func() error {
+	began := false
+	return s.touch(seq, func() bool { return !began }, func() error {
 		tx, err := s.db.Begin(false)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.path, err)
 		}
+		began = true
 		defer func() { _ = tx.Rollback() }() // of a read: it cannot fail while open
 		return fn(tx)
 	})
@@ -151,12 +153,16 @@ type Snapshot struct {
 
 // Snapshot opens a view of what is committed now. The caller closes it soon:
 // while it is open, the file cannot use pages again.
-func (s *Segment) Snapshot() (*Snapshot, error) {
-	tx, err := s.db.Begin(false)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s.path, err)
-	}
-	return &Snapshot{s: s, tx: tx}, nil
+func (s *Segment) Snapshot() (v *Snapshot, err error) {
+	err = s.touch(0, func() bool { return true }, func() error {
+		tx, err := s.db.Begin(false)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.path, err)
+		}
+		v = &Snapshot{s: s, tx: tx}
+		return nil
+	})
+	return v, err
 }
 
 // Size returns the bytes that WriteTo will write.
@@ -172,7 +178,13 @@ func (v *Snapshot) Last() (last uint64, err error) {
 }
 
 // WriteTo writes the whole segment, as a file that can be opened.
-func (v *Snapshot) WriteTo(w io.Writer) (int64, error) { return v.tx.WriteTo(w) }
+func (v *Snapshot) WriteTo(w io.Writer) (n int64, err error) {
+	n, err = v.tx.WriteTo(w) // which reads the file and not the mapping
+	if errors.Is(err, io.EOF) {
+		err = &CorruptError{Path: v.s.path, Err: fmt.Errorf("the file ends after %d bytes: it was cut short", n)}
+	}
+	return n, err
+}
 
 // Close ends the view.
 func (v *Snapshot) Close() error { return v.tx.Rollback() }

@@ -29,7 +29,7 @@ func (s *Segment) Stream() *Stream {
 }
 
 func (st *Stream) put(tx *bolt.Tx) (err error) {
-	st.s.used = tx.Size()
+	st.s.used.Store(tx.Size())
 	events := tx.Bucket(bucketEvents)
 	for p := range st.parts {
 		if err == nil {

@@ -199,6 +199,8 @@ func (v *verifier) others(dir string) error {
 			v.note("%s: left by a crash, or being made; the daemon removes it when it starts", name)
 		case strings.Contains(name, ".seg.abandoned."):
 			v.note("%s: a segment of which a commit failed, kept as it was; not verified", name)
+		case strings.Contains(name, ".seg.damaged."):
+			v.note("%s: a segment that was found damaged, kept as it was; not verified", name)
 		default:
 			v.note("%s: not a file of the ledger", name)
 		}

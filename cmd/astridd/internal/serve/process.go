@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -20,6 +21,16 @@ func checkStop(r *control.StopRequest) error {
 	}
 	return nil
 }
+
+func checkRestart(r *control.RestartRequest) error {
+	if b := r.Binary; b != "" && !strings.HasPrefix(b, "/") || len(b) > maxPath || strings.Contains(b, "\x00") {
+		return control.Errorf(control.CodeUsage, "binary %.80q is no absolute path", b)
+	}
+	return nil
+}
+
+// maxPath is Linux's longest path.
+const maxPath = 4095
 
 // checkHandle takes whole ids only: what a beginning stands for may change
 // between two requests.
