@@ -3,6 +3,7 @@ package crashmatrix
 import (
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/astrid-os/processledger/internal/control"
 	"github.com/astrid-os/processledger/internal/daemontest"
@@ -78,13 +79,18 @@ func tellRestart(t *testing.T, c *crash) {
 	ctx, cancel := c.WhileAlive(t)
 	defer cancel()
 	_, _ = c.Drive(ctx, "alice", "c1", c.Program("background", "ends", daemontest.Lasting))
-	c.await(ctx, "ends", "start")
 	called := make(chan struct{})
 	go func() {
 		defer close(called)
 		_, _ = c.Drive(ctx, "bob", "c2", c.Program("spawn", "call", daemontest.Lasting))
 	}()
-	c.await(ctx, "call", "start")
+	for over := false; !over && ctx.Err() == nil && !c.Wrote("call", "start"); time.Sleep(5 * time.Millisecond) {
+		select {
+		case <-called: // its shim died
+			over = true
+		default:
+		}
+	}
 	a, err := c.Client.Restart(ctx, &control.RestartRequest{})
 	c.Release(t, "call")
 	<-called

@@ -168,12 +168,17 @@ func (s *Site) Wrote(name, line string) bool {
 
 // Drive has the driver take the steps.
 func (s *Site) Drive(ctx context.Context, principal, call string, steps ...Step) ([]Outcome, error) {
+	return s.DriveCapsule(ctx, "driver", principal, call, steps...)
+}
+
+// DriveCapsule is Drive for the driver under another capsule's name.
+func (s *Site) DriveCapsule(ctx context.Context, capsule, principal, call string, steps ...Step) ([]Outcome, error) {
 	payload, err := json.Marshal(steps)
 	if err != nil {
 		return nil, err
 	}
 	a, err := s.Client.Invoke(ctx, &control.Invocation{
-		Principal: principal, Capsule: "driver", Action: "run", Payload: payload, CallID: call,
+		Principal: principal, Capsule: capsule, Action: "run", Payload: payload, CallID: call,
 	})
 	if err != nil {
 		return nil, err
