@@ -72,6 +72,10 @@ type Options struct {
 	// IsolationPIDNS (also if this is empty) or IsolationNone.
 	Isolation string
 
+	// BootID is that of the machine; zero: it is read. Only tests of a machine
+	// that was started again give one.
+	BootID [16]byte
+
 	// Log gets what happens to launcher and shims; nil discards it.
 	Log *slog.Logger
 }
@@ -125,8 +129,10 @@ func (h *Hands) open() (err error) {
 	if h.procfd, err = shim.OpenProc(); err != nil {
 		return fmt.Errorf("open /proc: %w", err)
 	}
-	if h.bootID, err = shim.BootID(h.procfd); err != nil {
-		return fmt.Errorf("read the boot id: %w", err)
+	if h.bootID = h.o.BootID; h.bootID == [16]byte{} {
+		if h.bootID, err = shim.BootID(h.procfd); err != nil {
+			return fmt.Errorf("read the boot id: %w", err)
+		}
 	}
 	if h.o.Shim, err = filepath.Abs(h.o.Shim); err != nil {
 		return fmt.Errorf("shim: %w", err)

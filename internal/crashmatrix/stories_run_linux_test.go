@@ -1,4 +1,4 @@
-package main
+package crashmatrix
 
 import (
 	"flag"
@@ -152,9 +152,7 @@ func crashAt(t *testing.T, s story, p crashpoint.Point, n int) {
 			t.Errorf("%s was not passed", p.Name)
 		}
 	} else if p.Component != crashpoint.Shim {
-		if c.Daemon.Wait(t); !c.Daemon.DiedByKill() {
-			t.Errorf("the daemon did not die at %s: %v", p.Name, c.Daemon.Err)
-		}
+		c.diedAt(t, p.Name)
 	}
 	c.Disarm(t)
 	c.settle(t)
