@@ -72,6 +72,10 @@ type Options struct {
 	// IsolationPIDNS (also if this is empty) or IsolationNone.
 	Isolation string
 
+	// KeepLate has Emergency write what it is to do into late/ first: for a
+	// daemon that has no ledger, whose memory ends with it.
+	KeepLate bool
+
 	// Log gets what happens to launcher and shims; nil discards it.
 	Log *slog.Logger
 }
@@ -91,8 +95,10 @@ type Hands struct {
 	closed   bool
 }
 
-// New makes the directories, finishes deletions that a crash interrupted, and
-// starts the launcher. l is the ledger whose receipts are taken.
+// New makes the directories, finishes deletions that a crash interrupted, takes
+// in the endings that an earlier daemon kept, and starts the launcher. l is the
+// ledger whose receipts are taken; nil: there is none, and no act but Emergency
+// is possible (ErrNoLedger).
 func New(l *ledger.Ledger, o Options) (*Hands, error) {
 	if o.Isolation == "" {
 		o.Isolation = IsolationPIDNS
@@ -106,6 +112,7 @@ func New(l *ledger.Ledger, o Options) (*Hands, error) {
 		return nil, err
 	}
 	h.emptyTrash()
+	h.loadLate()
 	return h, nil
 }
 
