@@ -25,6 +25,11 @@ func run(cfg *config.Config, stderr io.Writer) error {
 	})
 }
 
+// tryFlag is the option by which a daemon starts itself to read a ledger.
+const tryFlag = daemon.FlagTryLedger
+
+func tryLedger(dir string) { daemon.TryLedger(dir) }
+
 // logger makes the log that the configuration asks for.
 func logger(c config.Log, w io.Writer) *slog.Logger {
 	o := &slog.HandlerOptions{Level: c.Level}

@@ -15,3 +15,8 @@ func run(*config.Config, io.Writer) error {
 	return errors.New("this daemon needs Linux 5.6 or newer (namespaces, pidfd, /proc), and this is " + runtime.GOOS +
 		"; copies of a ledger can be read, replayed and verified here with astridctl")
 }
+
+// tryFlag and tryLedger have a meaning on Linux only.
+const tryFlag = "try-ledger"
+
+func tryLedger(string) {}

@@ -37,6 +37,10 @@ const (
 	PhaseRecovering Phase = "recovering" // ledger and disk are being matched; no spawn yet
 	PhaseReady      Phase = "ready"
 	PhaseStopping   Phase = "stopping" // an orderly shutdown runs
+
+	// PhaseDamaged comes instead of recovering where the ledger cannot be
+	// opened: what runs can be listed and ended, nothing else.
+	PhaseDamaged Phase = "damaged"
 )
 
 // Status is the answer of /v1/status.
@@ -82,7 +86,25 @@ type LedgerStatus struct {
 
 	// Failed is why nothing can be committed just now; empty: all is well.
 	Failed string `json:"failed,omitempty"`
+
+	// State is how it stands, since when, why, and what to do about it, for
+	// people; empty before the ledger is open.
+	State  LedgerState `json:"state,omitempty"`
+	Since  *time.Time  `json:"since,omitempty"`
+	Error  string      `json:"error,omitempty"`
+	Remedy string      `json:"remedy,omitempty"`
 }
+
+// LedgerState is how the ledger stands.
+type LedgerState string
+
+// The states.
+const (
+	LedgerOK      LedgerState = "ok"
+	LedgerFailed  LedgerState = "failed"  // it cannot commit; the daemon tries again
+	LedgerFull    LedgerState = "full"    // it takes what is needed to end what runs
+	LedgerDamaged LedgerState = "damaged" // it cannot be read: a person has to see to it
+)
 
 // Recovery is what the matching of ledger and disk at the start found.
 type Recovery struct {
@@ -114,9 +136,20 @@ type Usage struct {
 // Ps is the answer of /v1/ps.
 type Ps struct {
 	// Seq is the last event the table includes.
-	Seq     uint64   `json:"seq"`
+	Seq uint64 `json:"seq"`
+
+	// Source is what the table was made from: empty for the ledger.
+	Source  Source   `json:"source,omitempty"`
 	Handles []Handle `json:"handles"` // by id, which is by age
 }
+
+// Source is where a table comes from.
+type Source string
+
+// FromDirectories: the ledger is damaged, and the directories of the processes
+// are all there is. They tell of no principal, capsule or tier, and of a command
+// only the executable.
+const FromDirectories Source = "directories"
 
 // Handle is one process handle.
 type Handle struct {
@@ -221,6 +254,21 @@ type Answer struct {
 	Results []json.RawMessage `json:"results,omitempty"`
 
 	TookNano int64 `json:"took_ns"` // from the request to the guest's answer, ns
+}
+
+// Backup is the body of /v1/ledger/backed-up: a copy of the ledger that was made
+// through the daemon and found sound.
+type Backup struct {
+	Directory      string `json:"directory"`
+	Through        uint64 `json:"through"` // its last event
+	Segments       uint32 `json:"segments"`
+	Bytes          uint64 `json:"bytes"`
+	ManifestSHA256 string `json:"manifest_sha256"` // hex
+}
+
+// BackupAnswer is what /v1/ledger/backed-up answers, once that is recorded.
+type BackupAnswer struct {
+	Seq uint64 `json:"seq"` // of the event
 }
 
 // CancelRequest is the body of /v1/cancel.

@@ -25,7 +25,9 @@ func (d *Daemon) Status() *control.Status {
 		}
 	}
 	d.mu.Unlock()
-	if live := d.live.Load(); live != nil {
+	if m := d.damage.Load(); m != nil {
+		m.status(s)
+	} else if live := d.live.Load(); live != nil {
 		d.ledgerStatus(s, live)
 	}
 	return s

@@ -1,6 +1,8 @@
 package serve
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -17,6 +19,20 @@ func checkStop(r *control.StopRequest) error {
 	}
 	if g := r.GraceNano; g != nil && (*g < 0 || *g > mostGrace.Nanoseconds()) {
 		return control.Errorf(control.CodeUsage, "a grace of %s is not between 0 s and %s", time.Duration(*g), mostGrace)
+	}
+	return nil
+}
+
+// maxPath is Linux's bound of a path, in bytes.
+const maxPath = 4096
+
+func checkBackup(b *control.Backup) error {
+	sum, err := hex.DecodeString(b.ManifestSHA256)
+	switch {
+	case err != nil || len(sum) != sha256.Size:
+		return control.Errorf(control.CodeUsage, "%.80q is no SHA-256", b.ManifestSHA256)
+	case b.Directory == "" || len(b.Directory) > maxPath:
+		return control.Errorf(control.CodeUsage, "the directory of the copy has %d bytes; 1 to %d are allowed", len(b.Directory), maxPath)
 	}
 	return nil
 }
