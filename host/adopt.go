@@ -1,27 +1,27 @@
 package host
 
 import (
-	"context"
-	"time"
-
+	"github.com/oklog/ulid/v2"
 	"golang.org/x/sys/unix"
 
 	"github.com/astrid-os/processledger/host/act"
+	"github.com/astrid-os/processledger/internal/crashpoint"
 	"github.com/astrid-os/processledger/ledger"
 	"github.com/astrid-os/processledger/ledger/event"
 	"github.com/astrid-os/processledger/projector"
 )
 
 // adopt takes a living process in. An ephemeral one is ended: the instance
-// that it belonged to is gone. It waits for that, for a bounded time.
-func (r *recovery) adopt(ctx context.Context, o *owner, handle *projector.Handle, child *act.Child) {
+// that it belonged to is gone. The first step of that is durable when the job is
+// matched; the rest is the owner's, and the job lasts until an ephemeral process
+// is released.
+func (r *recovery) adopt(j *job, o *owner, handle *projector.Handle, child *act.Child) {
 	o.child, o.notices = child, child.Notices()
 	if len(handle.Obligations) > 0 {
 		r.count(&r.n.Resumed)
 	}
 	ephemeral := projector.Ephemeral(handle.Tier)
 	if ephemeral {
-		o.kill = "owner-lost"
 		r.count(&r.n.Ended)
 	} else {
 		r.count(&r.n.Adopted)
@@ -29,35 +29,50 @@ func (r *recovery) adopt(ctx context.Context, o *owner, handle *projector.Handle
 	if o.kept != nil {
 		o.kept.touch() // again: its shim may have been silent until now
 	}
-	r.h.work.Go(func() { o.runAdopted(handle) })
-	if !ephemeral {
-		return
-	}
-	bound := time.NewTimer(settleBound)
-	defer bound.Stop()
-	select {
-	case <-o.gone:
-	case <-bound.C:
-		r.h.log.Warn("a process takes long to end", "handle", o.id)
-	case <-ctx.Done():
+	o.takeUp()
+	j.match()
+	r.h.work.Go(func() {
+		defer o.finish()
+		if !ephemeral && !o.over() {
+			o.resume(handle)
+			o.resumeStdin(handle)
+		}
+		o.loop()
+	})
+	if ephemeral {
+		<-o.gone
 	}
 }
 
-// runAdopted is run for a process that an earlier daemon began.
-func (o *owner) runAdopted(handle *projector.Handle) {
-	defer o.finish()
+// takeUp records the first step with a process that an earlier daemon began.
+func (o *owner) takeUp() {
 	select { // the shim tells again that it runs
 	case n, ok := <-o.notices:
 		o.notice(n, ok)
 	case <-o.h.ctx.Done():
 		return
 	}
-	if !projector.Ephemeral(o.tier) && !o.over() {
+	switch {
+	case o.over():
+	case projector.Ephemeral(o.tier):
+		o.requestEnd()
+	default:
 		o.recordAdopted()
-		o.resume(handle)
-		o.resumeStdin(handle)
 	}
-	o.loop()
+}
+
+// requestEnd records the KILL of a process whose owner is gone. The owner's loop
+// sends it.
+func (o *owner) requestEnd() {
+	receipt := o.requestKill(o.record)
+	if receipt == nil {
+		return // it has ended, or the host closes
+	}
+	// A crash here leaves a KILL that was requested and not sent: the next
+	// recovery orders it anew.
+	crashpoint.Here("recovery.end.requested")
+	o.killed = true
+	o.handIn(receipt)
 }
 
 // recordAdopted records that this daemon holds a process of an earlier one.
@@ -78,22 +93,33 @@ func (o *owner) recordAdopted() {
 // sent again, but for KILL, which cannot mean anything else the second time.
 func (o *owner) resume(handle *projector.Handle) {
 	for _, ob := range handle.Obligations {
-		cause, grace, gentle := ob.Cause, ob.GraceNano, unix.SIGTERM
+		gentle, grace := gentleOf(&ob)
 		var cancel []byte
-		switch cause {
-		case "cancel":
+		if ob.Cancel != (ulid.ULID{}) {
 			id := ob.Cancel
-			cancel, grace, gentle = id[:], cancelNano, unix.SIGINT
-		case "stop":
+			cancel = id[:]
+		}
+		if ob.Cause == "stop" {
 			o.mu.Lock()
 			o.grace = grace
 			o.mu.Unlock()
-		case "orphaned":
-			grace = 0
 		}
 		if ob.Gentle.Requested == 0 && ob.Kill.Requested == 0 && grace > 0 {
-			o.signalSelf(event.ActorHost, gentle, cause, cancel)
+			o.signalSelf(event.ActorHost, gentle, ob.Cause, cancel)
 		}
-		o.killAt(ob.Opened.Boot+grace, event.ActorHost, cause, cancel)
+		o.killAt(ob.Opened.Boot+grace, event.ActorHost, ob.Cause, cancel)
+	}
+}
+
+// gentleOf is the signal that an ordered end begins with, and the time from
+// there to KILL in ns.
+func gentleOf(ob *projector.Obligation) (gentle unix.Signal, grace int64) {
+	switch ob.Cause {
+	case "cancel":
+		return unix.SIGINT, cancelNano
+	case "orphaned":
+		return unix.SIGTERM, 0
+	default:
+		return unix.SIGTERM, ob.GraceNano
 	}
 }

@@ -45,11 +45,11 @@ type CancelResult struct {
 // than deliverBound, it returns all the same and they go on.
 func (h *Host) Cancel(ctx context.Context, actor event.Actor, r CancelRequest) (CancelResult, error) {
 	result := CancelResult{ID: newID()}
-	c, err := h.decide(ctx, func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
+	c, err := h.decideEnding(ctx, func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
 		result.Handles = nil
 		return r.events(tip, actor, &result), nil
 	})
-	if unavailable(err) {
+	if ledger.CannotCommit(err) {
 		h.cancelUnrecorded(actor, r, err, &result)
 		return result, nil
 	}

@@ -68,6 +68,7 @@ var passes = map[string]string{
 	"daemon.shutdown.requested":  "shutdown",
 	"daemon.stopped":             "shutdown",
 	"recovery.started":           "recover",
+	"recovery.end.requested":     "recover",
 	"recovery.kill.requested":    "recover",
 	"recovery.orphan.found":      "recover",
 	"recovery.orphan.recorded":   "recover",
@@ -81,7 +82,7 @@ var again = [][2]string{
 	{"daemon.signal.sent", "cancel"}, {"daemon.signal.sent#2", "cancel"}, {"daemon.signal.requested", "cancel"},
 	{"daemon.exit.seen", "cancel"}, {"daemon.exit.recorded", "cancel"}, {"daemon.exit.recorded", "spawn"},
 	{"daemon.signal.sent", "lifetime"}, {"daemon.exit.recorded", "fail"}, {"daemon.exit.recorded", "abort"},
-	{"daemon.exit.recorded", "shutdown"}, {"daemon.spawn.aborting", "recover"}, {"daemon.signal.requested", "recover"},
+	{"daemon.exit.recorded", "shutdown"}, {"daemon.spawn.aborting", "recover"},
 	{"daemon.signal.sent", "recover"}, {"daemon.exit.seen", "recover"}, {"daemon.exit.recorded", "recover"},
 	{"daemon.spawn.decided", "stop"}, {"daemon.spawn.go", "stop"}, {"daemon.spawn.started", "stop"},
 	{"daemon.signal.sent", "stop"}, {"daemon.exit.seen", "stop"}, {"daemon.exit.recorded", "stop"}, {"daemon.release.recorded", "stop"},
@@ -120,6 +121,7 @@ func crashAt(t *testing.T, point, workload string) {
 		}
 		w.drive(point, workload)
 		w.open()
+		w.calm()
 		// What outlives the daemon is there as it should be, and can be stopped.
 		if list, err := w.host.ListProcesses(t.Context(), alice, nil); workload == "recover" &&
 			(err != nil || len(list) != 2 || list[0].Phase != Running || list[1].Phase != Exited) {

@@ -28,6 +28,8 @@
 //     interrupts.
 //   - recover.go: what a restarted daemon makes of each handle and directory;
 //     match.go is the table, settle.go, adopt.go and orphan.go carry it out.
+//     job.go says for what of it the start waits, findings.go what ledger and
+//     disk say of each other.
 //   - record.go, mend.go, emergency.go: while the ledger cannot commit.
 //   - operator.go: what operators do to processes, which they name by handle.
 //   - shutdown.go: the orderly end.

@@ -43,7 +43,12 @@ func (c Code) String() string {
 type Error struct {
 	Code   Code
 	Detail string // one sentence for people, may be empty
+
+	cause error // of a ledger that cannot commit, for the host itself; else nil
 }
+
+// Unwrap returns what made a ledger unable to commit, where that is the reason.
+func (e *Error) Unwrap() error { return e.cause }
 
 // Error reads like "quota: principal alice has 8 of 8 background processes".
 func (e *Error) Error() string {

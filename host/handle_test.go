@@ -3,6 +3,8 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -259,28 +261,52 @@ func TestStdinIsAPrelude(t *testing.T) {
 	}
 }
 
-// TestShutdownReleasesAsShutdown: nobody dropped what the daemon ended.
+// TestShutdownReleasesAsShutdown: nobody dropped what the daemon ended, and where
+// another daemon goes on, all that belongs to the end says that.
 func TestShutdownReleasesAsShutdown(t *testing.T) {
-	w := newWorld(t)
-	_, r := w.start(alice, stays)
-	w.began(r)
-	ended, _ := w.start(bob, "true")
-	if _, err := ended.Wait(t.Context(), bob, nil); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.host.Shutdown(t.Context(), "a test"); err != nil {
-		t.Fatal(err)
-	}
-	released := 0
-	for _, e := range w.events(1) {
-		if b, ok := e.Body.(*event.HandleReleased); ok {
-			released++
-			if b.Reason != "shutdown" {
-				t.Errorf("released with reason %q", b.Reason)
+	for cause, end := range map[string]func(*Host) error{
+		"shutdown": func(h *Host) error { return h.Shutdown(t.Context(), "a test") },
+		"daemon-restart": func(h *Host) error {
+			by := event.Actor{Kind: event.ActorOperator, UID: 7, Role: "operator"}
+			return h.MakeWay(t.Context(), by, Successor{Version: "next", Binary: "/bin/next"})
+		},
+	} {
+		t.Run(cause, func(t *testing.T) {
+			w := newWorld(t)
+			_, r := w.start(alice, stays)
+			w.began(r)
+			ended, _ := w.start(bob, "true")
+			if _, err := ended.Wait(t.Context(), bob, nil); err != nil {
+				t.Fatal(err)
 			}
-		}
-	}
-	if released != 2 {
-		t.Errorf("%d handles are released, want 2", released)
+			if err := end(w.host); err != nil {
+				t.Fatal(err)
+			}
+			said := map[string]int{}
+			for _, e := range w.events(1) {
+				switch b := e.Body.(type) {
+				case *event.HandleReleased:
+					said["released "+b.Reason]++
+				case *event.StopRequested:
+					said["stop "+b.Reason]++
+				case *event.SignalRequested:
+					said["signal "+b.Cause]++
+				case *event.ProcessExited:
+					said["exited "+b.Cause]++
+				case *event.DaemonStopped:
+					said[fmt.Sprintf("stopped %s %d %s %s by %d", b.Reason, b.Ended, b.Successor, b.Binary, e.Actor.UID)]++
+				}
+			}
+			last := "stopped a test 1   by 0"
+			if cause == "daemon-restart" {
+				last = "stopped restart 1 next /bin/next by 7"
+			}
+			want := map[string]int{
+				"released " + cause: 2, "stop " + cause: 1, "signal " + cause: 1, "exited " + cause: 1, "exited self": 1, last: 1,
+			}
+			if !maps.Equal(said, want) {
+				t.Errorf("the ledger says %v, want %v", said, want)
+			}
+		})
 	}
 }

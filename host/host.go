@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -67,6 +68,9 @@ type Options struct {
 	// rides replaces startedRides in tests that must not depend on how fast
 	// the machine is.
 	rides time.Duration
+
+	// patience replaces startBound, likewise.
+	patience time.Duration
 }
 
 // mostPreparing is how many shims are started at a time: far more than the
@@ -89,6 +93,7 @@ type Host struct {
 	trace       func(string)
 	passing     func(string)
 	rides       time.Duration
+	patience    time.Duration
 
 	// mu guards what follows. It is held for map accesses only, also by the
 	// committer in onCommit, so nothing may block under it.
@@ -106,8 +111,12 @@ type Host struct {
 	// preparing holds a token for each shim that is being started.
 	preparing chan struct{}
 
-	// recoverMu is held by one run of the recovery table.
+	// recoverMu is held by one run of the recovery table, until what it found is
+	// recorded. What it began may go on after that: leftovers has the names of
+	// directories that are being ended, recovery the run itself.
 	recoverMu sync.Mutex
+	leftovers sync.Map
+	recovery  atomic.Pointer[recovery]
 
 	// stop ends the background work at Close; work waits for it.
 	stop context.CancelFunc
@@ -134,10 +143,13 @@ func New(o Options) (*Host, error) {
 	if o.rides == 0 {
 		o.rides = startedRides
 	}
+	if o.patience == 0 {
+		o.patience = startBound
+	}
 	h := &Host{
 		live: o.Live, hands: o.Hands, policy: o.Policy, workspaces: o.Workspaces, key: o.RedactionKey,
 		ids: processIDs{o.ProcessIDKey}, bus: o.Bus, isolation: o.Isolation, unavailable: o.Unavailable, lookup: o.Lookup, log: o.Log,
-		trace: o.trace, passing: o.passing, rides: o.rides,
+		trace: o.trace, passing: o.passing, rides: o.rides, patience: o.patience,
 		owners: map[ulid.ULID]*owner{}, invocations: map[*Invocation]struct{}{}, reopened: make(chan struct{}),
 		preparing: make(chan struct{}, mostPreparing),
 	}

@@ -53,11 +53,13 @@ func (h *Host) BeginInvocation(ctx context.Context, c Caller, action string, pay
 		Action: valid(action), PayloadBytes: uint64(len(payload)),
 		PayloadDigest: h.digest(func(w io.Writer) { w.Write(payload) }),
 	}
+	tried := false
 	_, err := h.decide(ctx, func(*projector.State, ledger.Header) ([]*event.Event, error) {
+		tried = true
 		return []*event.Event{{Scope: c.scope(), Body: body}}, nil
 	})
 	if err != nil {
-		if errors.Is(err, ledger.ErrFailed) { // it may stand in the ledger all the same
+		if tried && errors.Is(err, ledger.ErrFailed) { // it may stand in the ledger all the same
 			h.work.Go(func() {
 				_ = i.Finish(Finished{Outcome: "error", Detail: "its start could not be recorded for certain"})
 			})

@@ -60,6 +60,7 @@ func TestRecoveryOfKept(t *testing.T) {
 		"exited-before": {
 			script: "echo early; exit 3", after: "code 3", logs: "early\n",
 			prepare: func(_ *testing.T, w *world, id string) { w.ended(id) },
+			want:    event.RecoveryFinished{Retained: 1},
 		},
 		"exited-before-half-read": {
 			script: "echo early; exit 3", after: "code 3",
@@ -69,6 +70,7 @@ func TestRecoveryOfKept(t *testing.T) {
 					t.Errorf("%q, %v", logs.Stdout, err)
 				}
 			},
+			want: event.RecoveryFinished{Retained: 1},
 		},
 		"lifetime-over-meanwhile": {
 			script: "trap 'echo late; exit 6' TERM; " + stays, after: "code 6", logs: "late\n",
@@ -87,16 +89,16 @@ func TestRecoveryOfKept(t *testing.T) {
 			prepare: func(_ *testing.T, w *world, id string) { w.hasWritten(id) },
 			away: func(_ *testing.T, w *world, f act.Found) {
 				w.killShim(f)
-				w.ledger.Clock = otherBoot{}
+				w.reboot()
 			},
-			want: event.RecoveryFinished{Lost: 1},
+			want: event.RecoveryFinished{Lost: 1, LostReboot: 1},
 		},
 		"exited-reboot": {
 			script: gate, after: "code 7", logs: "late\n",
 			away: func(t *testing.T, w *world, f act.Found) {
 				touch(t, w.witness+"/gate")
 				w.exitWritten(f.ID)
-				w.ledger.Clock = otherBoot{}
+				w.reboot()
 			},
 			want: event.RecoveryFinished{Exited: 1},
 		},
@@ -129,7 +131,7 @@ func TestRecoveryOfKept(t *testing.T) {
 			script: "exit 3", after: "gone", change: func(r *Request) { r.ExitRetentionMS = ptr(uint64(1000)) },
 			prepare: func(_ *testing.T, w *world, id string) { w.ended(id) },
 			away:    func(*testing.T, *world, act.Found) { time.Sleep(1100 * time.Millisecond) },
-			until:   event.KindHandleReleased,
+			want:    event.RecoveryFinished{Retained: 1}, until: event.KindHandleReleased,
 		},
 		"watched": {
 			script: gate, after: "code 7", logs: "late\n",
@@ -162,7 +164,7 @@ func TestRecoveryOfKept(t *testing.T) {
 					c.away(t, w, f)
 				}
 				found := w.open()
-				found.TookNano = 0
+				found.TookNano, found.Pending = 0, 0
 				if fmt.Sprint(found) != fmt.Sprint(c.want) {
 					t.Errorf("recovery found %+v, want %+v", found, c.want)
 				}
@@ -236,7 +238,8 @@ func TestASilentShimIsGivenTime(t *testing.T) {
 	f := w.only()
 	w.stopShim(f)
 	w.abandon()
-	if found := w.open(); found.Adopted != 0 || found.Lost != 0 || found.Ended != 0 {
+	w.patience = startBound
+	if found := w.open(); found.Adopted != 0 || found.Lost != 0 || found.Ended != 0 || found.Silent != 1 || found.Pending != 1 {
 		t.Errorf("%+v", found)
 	}
 	if got := w.after(id); got != "running" {

@@ -17,6 +17,7 @@ const (
 	rowExit     row = "exit"            // the exit record is there
 	rowAdopt    row = "adopt"           // the shim lives and has a program
 	rowShimDead row = "lost-shim"       // it ran; shim and program are dead, no record
+	rowNoTrace  row = "lost-no-trace"   // it ran, and its directory is gone; to be proven dead
 	rowMaybe    row = "lost-maybe-ran"  // go was taken, nothing more is known
 	rowReboot   row = "lost-reboot"     // another boot, no record
 	rowRelease  row = "release"         // ended; only the release is missing
@@ -42,7 +43,7 @@ func match(h *projector.Handle, f *act.Found, sameBoot bool) row {
 	case !sameBoot:
 		return rowReboot
 	case f == nil && h.Phase == projector.PhaseStarted:
-		return rowShimDead
+		return rowNoTrace
 	case f == nil:
 		return rowAbort
 	case f.Dead:

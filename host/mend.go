@@ -68,8 +68,9 @@ func (o *owner) catchUp() {
 }
 
 // reopen tries until it works; false means that the host or the ledger closes.
+// What it finds is logged when it is another thing than before.
 func (h *Host) reopen() bool {
-	for {
+	for said := ""; ; {
 		err := h.live.Ledger().Reopen(h.ctx)
 		switch {
 		case err == nil:
@@ -77,7 +78,10 @@ func (h *Host) reopen() bool {
 		case h.ctx.Err() != nil, errors.Is(err, ledger.ErrClosed):
 			return false
 		}
-		h.log.Error("the ledger cannot go on yet", "error", err)
+		if said != err.Error() {
+			said = err.Error()
+			h.log.Error("the ledger cannot go on yet; it is tried again every second", "error", err)
+		}
 		select {
 		case <-time.After(mendPause):
 		case <-h.ctx.Done():

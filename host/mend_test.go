@@ -287,6 +287,7 @@ func TestAnInputIsResumedInAnOutage(t *testing.T) {
 	f := w.only()
 	w.stopShim(f)
 	w.abandon()
+	w.patience = startBound
 	w.open() // it is taken in later
 	broken := make(chan func(), 1)
 	w.live.OnCommit(func(es []*event.Event) {

@@ -149,7 +149,7 @@ func (o *owner) killLater(b *event.SignalRequested, from int64) {
 		grace = cancelNano
 	case "lifetime", "idle":
 		grace = o.orders.GraceNano
-	case "stop", "shutdown":
+	case "stop", causeShutdown, causeRestart:
 		o.mu.Lock()
 		grace = o.grace
 		o.mu.Unlock()
@@ -178,7 +178,7 @@ func (o *owner) orderKill(cause string) { o.signalSelf(event.ActorHost, unix.SIG
 // whether they are durable: not if the process has ended, nor in an emergency.
 func (o *owner) signalSelf(actor event.ActorKind, sig unix.Signal, cause string, cancel []byte, before ...event.Body) (recorded bool) {
 	want := &event.SignalRequested{Signal: uint32(sig), Target: event.TargetTree, Cause: cause, Cancel: cancel}
-	c, err := o.h.decide(o.h.ctx, func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
+	c, err := o.h.decideEnding(o.h.ctx, func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
 		h, ok := tip.Handle(o.id)
 		if !ok || !h.Phase.Live() {
 			return nil, nil
@@ -192,7 +192,7 @@ func (o *owner) signalSelf(actor event.ActorKind, sig unix.Signal, cause string,
 		return o.bodies(actor, append(before, want)...), nil
 	})
 	switch {
-	case unavailable(err):
+	case ledger.CannotCommit(err):
 		o.emergency(want, err, before)
 	case err != nil:
 		o.h.log.Error("a signal could not be requested", "handle", o.id, "cause", cause, "error", err)
@@ -249,7 +249,11 @@ func (o *owner) sentBodies(h *projector.Handle) (bodies []event.Body) {
 func (o *owner) signal(ctx context.Context, actor event.Actor, want *event.SignalRequested) (delivered bool, err error) {
 	scope := o.scope
 	scope.Actor = actor
-	c, err := o.h.decide(ctx, func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
+	decide := o.h.decide
+	if want.Signal == uint32(unix.SIGKILL) { // others can be sent for ever
+		decide = o.h.decideEnding
+	}
+	c, err := decide(ctx, func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
 		h, ok := tip.Handle(o.id)
 		if !ok || !h.Phase.Live() {
 			return nil, errEnded

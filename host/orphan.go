@@ -1,7 +1,6 @@
 package host
 
 import (
-	"context"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
@@ -16,7 +15,7 @@ import (
 // killFound ends a shim that is silent, by identity, for a handle that lives in
 // the ledger.
 func (r *recovery) killFound(o *owner, f act.Found) {
-	receipt := r.requestKill(o)
+	receipt := o.requestKill(r.h.record)
 	if receipt == nil {
 		return
 	}
@@ -35,12 +34,12 @@ func (r *recovery) killFound(o *owner, f act.Found) {
 	close(order.done)
 }
 
-// requestKill records the KILL that killFound sends; nil if the handle has
-// ended, or the host closes.
-func (r *recovery) requestKill(o *owner) *ledger.Receipt {
+// requestKill records a KILL of the tree because nobody holds the process any
+// more; nil if the handle has ended, or the host closes.
+func (o *owner) requestKill(record committer) *ledger.Receipt {
 	want := &event.SignalRequested{Signal: uint32(unix.SIGKILL), Target: event.TargetTree, Cause: "owner-lost"}
 	for {
-		c, err := r.h.record(func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
+		c, err := record(func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
 			if h, ok := tip.Handle(o.id); !ok || !h.Phase.Live() {
 				return nil, nil
 			}
@@ -61,18 +60,18 @@ func (r *recovery) requestKill(o *owner) *ledger.Receipt {
 
 // orphan ends what no handle of the ledger stands behind: a spawn that was
 // prepared and never decided, or the directory of a handle that is released.
-func (r *recovery) orphan(ctx context.Context, f act.Found) error {
+func (r *recovery) orphan(j *job, f act.Found) error {
 	patience := leaveBound // a shim without go leaves by itself
 	if f.Go {
 		patience = 0
 	}
-	f, there := r.awaitDead(ctx, f, patience)
+	f, there := r.awaitDead(f, patience)
 	if !there {
 		return nil // whoever had it was about to delete it
 	}
 	counted := !f.Dead
 	if !f.Dead {
-		f = r.endShim(ctx, f, "no handle of the ledger")
+		f = r.endShim(j, f, "no handle of the ledger")
 	}
 	if !f.Dead {
 		return nil // it was logged; the next start tries again
@@ -94,7 +93,7 @@ func (r *recovery) orphan(ctx context.Context, f act.Found) error {
 }
 
 // endShim records that a shim has no business, and kills it.
-func (r *recovery) endShim(ctx context.Context, f act.Found, reason string) act.Found {
+func (r *recovery) endShim(j *job, f act.Found, reason string) act.Found {
 	receipt, err := r.orphanEnded(f, &f.Shim, reason)
 	if err != nil {
 		r.h.log.Error("an orphan could not be recorded", "handle", f.ID, "error", err)
@@ -103,12 +102,13 @@ func (r *recovery) endShim(ctx context.Context, f act.Found, reason string) act.
 	// A crash here leaves the shim; the next start ends it again.
 	crashpoint.Here("recovery.orphan.found")
 	r.count(&r.n.Orphans)
+	j.match()
 	r.h.acted("kill by identity")
 	if err := r.h.hands.Kill(receipt, f); err != nil {
 		r.h.log.Error("an orphan could not be ended", "handle", f.ID, "error", err)
 		return f
 	}
-	f, _ = r.awaitDead(ctx, f, leaveBound)
+	f, _ = r.awaitDead(f, leaveBound)
 	return f
 }
 
@@ -133,11 +133,17 @@ func (r *recovery) stray(name string) error {
 	return nil
 }
 
-// orphanEnded records that what f says has no business. Where that stands in
-// the ledger from a commit that failed, nobody has the receipt: as after a
-// crash, it is recorded once more.
+// orphanEnded records that what f says has no business, with all that its
+// directory tells: nothing else may tell of it. Where that stands in the ledger
+// from a commit that failed, nobody has the receipt: as after a crash, it is
+// recorded once more.
 func (r *recovery) orphanEnded(f act.Found, shim *event.Identity, reason string) (*ledger.Receipt, error) {
-	body := &event.OrphanEnded{Directory: f.Name, Shim: shim, Reason: reason}
+	body := &event.OrphanEnded{
+		Directory: f.Name, Shim: shim, Reason: reason, Go: f.Go, Started: f.Started, Failed: f.Failed,
+	}
+	if f.Exit != nil {
+		body.Exited = &f.Exit.Exited
+	}
 	for {
 		c, err := r.h.record(func(*projector.State, ledger.Header) ([]*event.Event, error) {
 			return []*event.Event{{Scope: event.Scope{Handle: f.ID, Actor: hostActor}, Body: body}}, nil

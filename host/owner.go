@@ -13,7 +13,6 @@ import (
 	"github.com/astrid-os/processledger/internal/crashpoint"
 	"github.com/astrid-os/processledger/ledger"
 	"github.com/astrid-os/processledger/ledger/event"
-	"github.com/astrid-os/processledger/projector"
 )
 
 // owner is the one goroutine that owns a handle, and what others may ask of
@@ -196,7 +195,7 @@ func (o *owner) loop() {
 // record is Host.record for the owner's goroutine. While the ledger cannot
 // commit, signals that it holds are sent, and a process that still runs can be
 // ended all the same.
-func (o *owner) record(fn func(*projector.State, ledger.Header) ([]*event.Event, error)) (*ledger.Commit, error) {
+func (o *owner) record(fn decision) (*ledger.Commit, error) {
 	return o.h.recordMeanwhile(fn, func(retry <-chan time.Time, again <-chan struct{}) {
 		timer := o.nextAlarm()
 		defer timer.Stop()

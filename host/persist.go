@@ -84,14 +84,14 @@ func (o *owner) stop(ctx context.Context, scope event.Scope, reason string, grac
 	scope.Handle = o.id
 	term := &event.SignalRequested{Signal: uint32(unix.SIGTERM), Target: event.TargetTree, Cause: "stop"}
 	stop := &event.StopRequested{GraceNano: grace.Nanoseconds(), Reason: reason}
-	c, err := o.h.decide(ctx, func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
+	c, err := o.h.decideEnding(ctx, func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
 		if h, ok := tip.Handle(o.id); !ok || !h.Phase.Live() {
 			return nil, nil
 		}
 		return []*event.Event{{Scope: scope, Body: stop}, {Scope: scope, Body: term}}, nil
 	})
 	switch {
-	case unavailable(err):
+	case ledger.CannotCommit(err):
 		o.stopping(stop)
 		o.hurry(term, err)
 		return nil

@@ -9,6 +9,7 @@ import (
 	"github.com/oklog/ulid/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/astrid-os/processledger/ledger"
 	"github.com/astrid-os/processledger/ledger/event"
 	"github.com/astrid-os/processledger/projector"
 )
@@ -121,6 +122,7 @@ func (o *owner) wait(ctx context.Context, timeout *time.Duration) (event.Exit, e
 
 // Kill sends KILL to the program and all its descendants and blocks until the
 // exit is durable. Of a process that has ended it only returns the final state.
+// While the ledger cannot commit the process is ended all the same.
 func (p *Process) Kill(ctx context.Context, c Caller) (KillResult, error) {
 	if err := p.check(c); err != nil {
 		return KillResult{}, err
@@ -129,6 +131,10 @@ func (p *Process) Kill(ctx context.Context, c Caller) (KillResult, error) {
 	if !p.o.over() {
 		want := &event.SignalRequested{Signal: uint32(unix.SIGKILL), Target: event.TargetTree, Cause: "kill"}
 		killed, err := p.o.signal(ctx, c.scope().Actor, want)
+		if ledger.CannotCommit(err) {
+			p.o.hurry(want, err)
+			killed, err = true, nil
+		}
 		if err != nil {
 			p.o.h.told("%v", CodeOf(err))
 			return KillResult{}, err

@@ -12,15 +12,31 @@ import (
 	"github.com/astrid-os/processledger/projector"
 )
 
-// decide is Live.Decide with the trace of tests around it.
-func (h *Host) decide(ctx context.Context, fn func(*projector.State, ledger.Header) ([]*event.Event, error)) (*ledger.Commit, error) {
-	return h.live.Decide(ctx, func(tip *projector.State, next ledger.Header) ([]*event.Event, error) {
+// decision is a closure for Live.Decide.
+type decision = func(*projector.State, ledger.Header) ([]*event.Event, error)
+
+// decide is Live.Decide with the trace of tests around it: for what begins
+// something, which a full disk refuses.
+func (h *Host) decide(ctx context.Context, fn decision) (*ledger.Commit, error) {
+	return h.live.Decide(ctx, h.traced(fn))
+}
+
+// decideEnding is Live.DecideEnding: for what ends something, or has happened.
+func (h *Host) decideEnding(ctx context.Context, fn decision) (*ledger.Commit, error) {
+	return h.live.DecideEnding(ctx, h.traced(fn))
+}
+
+func (h *Host) traced(fn decision) decision {
+	if h.trace == nil {
+		return fn
+	}
+	return func(tip *projector.State, next ledger.Header) ([]*event.Event, error) {
 		es, err := fn(tip, next)
-		if h.trace != nil && err == nil && len(es) > 0 {
+		if err == nil && len(es) > 0 {
 			h.traceEvents("append", es)
 		}
 		return es, err
-	})
+	}
 }
 
 // record commits what fn returns, however long the ledger cannot: it is for
@@ -28,7 +44,7 @@ func (h *Host) decide(ctx context.Context, fn func(*projector.State, ledger.Head
 // events are in the reopened ledger all the same, they are not appended again:
 // the Commit then holds them without receipts, which nobody has. The error is
 // that of a host or ledger that was closed, or a transition that is a bug.
-func (h *Host) record(fn func(*projector.State, ledger.Header) ([]*event.Event, error)) (*ledger.Commit, error) {
+func (h *Host) record(fn decision) (*ledger.Commit, error) {
 	return h.recordMeanwhile(fn, func(retry <-chan time.Time, again <-chan struct{}) {
 		select {
 		case <-again:
@@ -40,7 +56,7 @@ func (h *Host) record(fn func(*projector.State, ledger.Header) ([]*event.Event, 
 
 // recordMeanwhile is record with something else to do while the ledger cannot
 // commit: wait is called after each attempt that failed, with what ends it.
-func (h *Host) recordMeanwhile(fn func(*projector.State, ledger.Header) ([]*event.Event, error),
+func (h *Host) recordMeanwhile(fn decision,
 	wait func(retry <-chan time.Time, again <-chan struct{})) (*ledger.Commit, error) {
 	const most = time.Second // between attempts on a full disk
 	var doubt attempt
@@ -50,12 +66,12 @@ func (h *Host) recordMeanwhile(fn func(*projector.State, ledger.Header) ([]*even
 			return c, nil
 		}
 		if doubt.events == 0 || h.ctx.Err() != nil {
-			c, err := h.decide(h.ctx, func(tip *projector.State, next ledger.Header) ([]*event.Event, error) {
+			c, err := h.decideEnding(h.ctx, func(tip *projector.State, next ledger.Header) ([]*event.Event, error) {
 				es, err := fn(tip, next)
 				doubt = attempt{next.Seq, next.ID, len(es)}
 				return es, err
 			})
-			if !unavailable(err) || h.ctx.Err() != nil {
+			if !ledger.CannotCommit(err) || h.ctx.Err() != nil {
 				return c, err
 			}
 			if !errors.Is(err, ledger.ErrFailed) {
@@ -100,11 +116,6 @@ func (h *Host) persisted(a *attempt) *ledger.Commit {
 		return nil
 	}
 	return c
-}
-
-// unavailable tells the errors after which the same request may succeed later.
-func unavailable(err error) bool {
-	return errors.Is(err, ledger.ErrFailed) || errors.Is(err, ledger.ErrNoSpace)
 }
 
 func (h *Host) reopenedSoon() <-chan struct{} {

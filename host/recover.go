@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/oklog/ulid/v2"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/astrid-os/processledger/host/act"
 	"github.com/astrid-os/processledger/internal/crashpoint"
@@ -19,12 +19,8 @@ import (
 // Bounds of recovery.
 const (
 	// leaveBound is how long a shim may take to leave by itself, once the
-	// daemon that it waited for is gone: it needs milliseconds.
+	// daemon that it waited for is gone, or to answer: it needs milliseconds.
 	leaveBound = 2 * time.Second
-
-	// settleBound is how long recovery waits for a process that it has ended.
-	// After it the start goes on, and the process's owner with it.
-	settleBound = 5 * time.Second
 
 	// keptPatience is how long the silent shim of a persistent process is
 	// given before it is killed: longer than a busy machine is busy with a
@@ -33,10 +29,6 @@ const (
 
 	// lookPause is the pause between two looks at a directory.
 	lookPause = 5 * time.Millisecond
-
-	// atOnce is how many handles are settled side by side: enough for their
-	// commits to share transactions.
-	atOnce = 64
 )
 
 // Recover matches the ledger with what is on disk after a start: every handle
@@ -44,20 +36,34 @@ const (
 // so it may crash anywhere and run again. It returns what it found, which is
 // also the last event it writes. It comes after daemon.started, before the
 // first spawn.
+//
+// It blocks until the ledger holds the first step of what becomes of each, but
+// for no more than a second or so where shims do not answer. What takes longer
+// goes on in the background until Close; see Progress.
 func (h *Host) Recover(ctx context.Context) (event.RecoveryFinished, error) {
 	return h.recover(ctx, false)
 }
 
 // recovery is one run of the table.
 type recovery struct {
-	h    *Host
-	boot [16]byte
+	h     *Host
+	boot  [16]byte
+	began time.Time
 
 	// inProcess is true after a failed commit: what has an owner is being
 	// looked after already.
 	inProcess bool
 
+	// copied is true if ledger and disk are not of the same time: one of them
+	// was restored from a copy, or lost.
+	copied bool
+
 	strays []string // names in processes/ that are no handle's
+
+	turns chan struct{} // holds a token for each job that works
+	jobs  []*job
+
+	total, matched, settled atomic.Int64 // of the jobs, for Progress
 
 	mu sync.Mutex // held for an increment
 	n  event.RecoveryFinished
@@ -66,8 +72,7 @@ type recovery struct {
 func (h *Host) recover(ctx context.Context, inProcess bool) (event.RecoveryFinished, error) {
 	h.recoverMu.Lock()
 	defer h.recoverMu.Unlock()
-	began := time.Now()
-	r := &recovery{h: h, inProcess: inProcess}
+	r := &recovery{h: h, inProcess: inProcess, began: time.Now(), turns: make(chan struct{}, atOnce)}
 	handles, found, err := r.look()
 	if err != nil {
 		return event.RecoveryFinished{}, err
@@ -87,7 +92,7 @@ func (h *Host) recover(ctx context.Context, inProcess bool) (event.RecoveryFinis
 		return event.RecoveryFinished{}, fmt.Errorf("recovery: %w", err)
 	}
 	crashpoint.Here("recovery.settled")
-	done, err := r.finish(time.Since(began))
+	done, err := r.finish()
 	if err != nil {
 		return event.RecoveryFinished{}, fmt.Errorf("recovery: %w", err)
 	}
@@ -146,30 +151,35 @@ func (r *recovery) start(handles []*projector.Handle, found map[ulid.ULID]*act.F
 	})
 	if err == nil {
 		r.boot = c.Events[0].BootID
+		r.compare(handles, found)
 	}
 	return err
 }
 
-// settleAll settles every handle and every directory, side by side.
+// settleAll begins to settle every handle and every leftover, side by side, and
+// waits until the ledger holds what becomes of each, or its first step.
 func (r *recovery) settleAll(ctx context.Context, handles []*projector.Handle, found map[ulid.ULID]*act.Found) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(atOnce)
-	for _, handle := range handles {
-		f := found[handle.ID]
+	of := make([]*act.Found, len(handles))
+	for i, handle := range handles {
+		of[i] = found[handle.ID]
 		delete(found, handle.ID)
-		o := r.take(handle)
-		if o == nil {
-			continue // a spawn in flight took it meanwhile
+	}
+	r.total.Store(int64(len(handles) + len(found) + len(r.strays)))
+	r.h.recovery.Store(r)
+	for i, handle := range handles {
+		if o := r.take(handle); o != nil {
+			r.begin(func(j *job) error { return r.settle(j, o, handle, of[i]) })
+		} else {
+			r.total.Add(-1) // a spawn in flight took it meanwhile
 		}
-		g.Go(func() error { return r.settle(ctx, o, handle, f, leaveBound) })
 	}
 	for _, f := range found {
-		g.Go(func() error { return r.orphan(ctx, *f) })
+		r.begin(func(j *job) error { return r.leftover(f.Name, func() error { return r.orphan(j, *f) }) })
 	}
 	for _, name := range r.strays {
-		g.Go(func() error { return r.stray(name) })
+		r.begin(func(*job) error { return r.leftover(name, func() error { return r.stray(name) }) })
 	}
-	if err := g.Wait(); err != nil {
+	if err := r.await(ctx); err != nil {
 		return err
 	}
 	return r.settleRest()
@@ -216,11 +226,12 @@ func (r *recovery) settleRest() error {
 
 // finish records what was found so far: what takes longer counts on in the
 // background, for nobody.
-func (r *recovery) finish(took time.Duration) (event.RecoveryFinished, error) {
+func (r *recovery) finish() (event.RecoveryFinished, error) {
 	r.mu.Lock()
 	body := r.n
 	r.mu.Unlock()
-	body.TookNano = took.Nanoseconds()
+	body.Pending = uint32(r.total.Load() - r.settled.Load())
+	body.TookNano = time.Since(r.began).Nanoseconds()
 	_, err := r.h.record(func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
 		if run, ok := tip.Run(); !ok || !run.Recovering {
 			return nil, nil
@@ -231,9 +242,11 @@ func (r *recovery) finish(took time.Duration) (event.RecoveryFinished, error) {
 }
 
 // countEnd counts an outcome, if it was this run that recorded it.
-func (r *recovery) countEnd(o *owner, figure *uint32) {
+func (r *recovery) countEnd(o *owner, figures ...*uint32) {
 	if o.recorded {
-		r.count(figure)
+		for _, f := range figures {
+			r.count(f)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/oklog/ulid/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/astrid-os/processledger/host/act"
 	"github.com/astrid-os/processledger/ledger/event"
@@ -19,45 +20,44 @@ const forever = time.Duration(math.MaxInt64)
 
 // settle brings one handle to where its process is. Where a shim neither leaves
 // nor answers, it is killed by identity after the bound, and if it is not
-// proven dead then, it stays counted and is watched in the background.
-func (r *recovery) settle(ctx context.Context, o *owner, handle *projector.Handle, f *act.Found, bound time.Duration) error {
-	w := waiter{bound: bound, began: time.Now()}
+// proven dead then, it stays counted and is watched for as long as it takes.
+func (r *recovery) settle(j *job, o *owner, handle *projector.Handle, f *act.Found) error {
+	w := waiter{bound: leaveBound, began: time.Now()}
 	var unseen error // why the last look saw nothing; f is what was seen before
 	for killed := false; ; {
-		step := match(handle, f, handle.Decided.BootID == r.boot)
-		if unseen != nil || !r.proven(handle, f, step) {
+		step := r.step(handle, f)
+		if unseen != nil {
 			step = rowUnproven
 		}
 		switch step {
 		case rowWait, rowUnproven:
 		case rowAdopt:
-			child, err := r.takeIn(ctx, o)
+			child, err := r.takeIn(o)
 			if err == nil {
-				r.adopt(ctx, o, handle, child)
+				r.adopt(j, o, handle, child)
 				return nil
 			}
 			r.h.log.Warn("a living shim did not answer", "handle", o.id, "error", err)
 		default:
-			r.carryOut(ctx, o, handle, f, step)
+			r.carryOut(j, o, handle, f, step)
 			return nil
 		}
 		switch {
-		case !w.over():
-		case o.kept != nil && f != nil && bound < keptPatience:
-			// Its work may be worth the patience; the start goes on meanwhile.
-			r.h.log.Warn("a persistent process's shim does not answer; it is given time", "handle", o.id, "time", keptPatience)
-			r.h.work.Go(func() { _ = r.settle(r.h.ctx, o, handle, f, keptPatience) })
-			return nil
-		case !killed && f != nil:
+		case f != nil && !killed && (w.over() || r.overdue(o)):
+			if o.kept != nil && w.bound < keptPatience && !r.overdue(o) {
+				// Its work may be worth the patience.
+				r.h.log.Warn("a persistent process's shim does not answer; it is given time", "handle", o.id, "time", keptPatience)
+				w.bound = keptPatience
+				break
+			}
 			killed = true
 			r.killFound(o, *f)
-			w.began = time.Now()
-		default:
+			w.began, w.bound = time.Now(), leaveBound
+		case w.over() && w.bound < forever:
 			r.h.log.Error("a process is not proven dead and does not answer; it stays counted", "handle", o.id)
-			r.h.work.Go(func() { _ = r.settle(r.h.ctx, o, handle, f, forever) })
-			return nil
+			w.bound = forever
 		}
-		if err := w.pause(ctx); err != nil {
+		if err := w.pause(r.h.ctx); err != nil {
 			r.h.unregister(o)
 			return err
 		}
@@ -65,15 +65,43 @@ func (r *recovery) settle(ctx context.Context, o *owner, handle *projector.Handl
 	}
 }
 
-// proven tells whether it is safe to call the process lost although it has no
-// directory: somebody may have deleted that under a living shim.
-func (r *recovery) proven(handle *projector.Handle, f *act.Found, step row) bool {
-	return step != rowShimDead || f != nil || r.h.hands.Gone(handle.Shim) && r.h.hands.Gone(handle.Program)
+// step is the row for a handle, with what match cannot know.
+func (r *recovery) step(handle *projector.Handle, f *act.Found) row {
+	step := match(handle, f, handle.Decided.BootID == r.boot)
+	switch {
+	case step == rowNoTrace && !(r.h.hands.Gone(handle.Shim) && r.h.hands.Gone(handle.Program)):
+		// Somebody deleted the directory under a living shim.
+		return rowUnproven
+	case step == rowAbort && f == nil && r.copied:
+		// That there is no directory proves that go was not sent only where
+		// it was not lost.
+		return rowMaybe
+	}
+	return step
+}
+
+// overdue tells whether the process of a silent shim is to be killed by now,
+// because somebody has ordered its end and the grace is over.
+func (r *recovery) overdue(o *owner) (yes bool) {
+	r.h.live.View(func(s *projector.State) {
+		h, ok := s.Handle(o.id)
+		if !ok {
+			return
+		}
+		for _, ob := range h.Obligations {
+			_, grace := gentleOf(&ob)
+			yes = yes || ob.Opened.BootID == r.boot && ob.Opened.Boot+grace <= boottime()
+		}
+		for _, sig := range h.Signals {
+			yes = yes || sig.Signal == uint32(unix.SIGKILL) && sig.Target == event.TargetTree
+		}
+	})
+	return yes
 }
 
 // takeIn connects to a living shim, which answers at once if it ever does.
-func (r *recovery) takeIn(ctx context.Context, o *owner) (*act.Child, error) {
-	ctx, cancel := context.WithTimeout(ctx, leaveBound)
+func (r *recovery) takeIn(o *owner) (*act.Child, error) {
+	ctx, cancel := context.WithTimeout(r.h.ctx, leaveBound)
 	defer cancel()
 	return r.h.hands.Adopt(ctx, o.id)
 }
@@ -114,11 +142,11 @@ func (r *recovery) lookAgain(id ulid.ULID, before *act.Found) (*act.Found, error
 
 // carryOut does what the row says for a handle that no process stands behind
 // any more. What its creator may still ask for is kept on.
-func (r *recovery) carryOut(ctx context.Context, o *owner, handle *projector.Handle, f *act.Found, step row) {
+func (r *recovery) carryOut(j *job, o *owner, handle *projector.Handle, f *act.Found, step row) {
 	if o.kept != nil {
 		r.reread(o, step)
 	}
-	r.settleEnded(ctx, o, handle, f, step)
+	r.settleEnded(j, o, handle, f, step)
 	if o.kept != nil && !o.finished {
 		r.retain(o)
 		return
@@ -144,7 +172,7 @@ func (r *recovery) reread(o *owner, step row) {
 }
 
 // settleEnded records what the row says.
-func (r *recovery) settleEnded(ctx context.Context, o *owner, handle *projector.Handle, f *act.Found, step row) {
+func (r *recovery) settleEnded(j *job, o *owner, handle *projector.Handle, f *act.Found, step row) {
 	if f != nil && f.Started != nil {
 		o.started = f.Started
 	}
@@ -160,42 +188,50 @@ func (r *recovery) settleEnded(ctx context.Context, o *owner, handle *projector.
 		o.onFailed(f.Failed)
 		r.countEnd(o, &r.n.Failed)
 	case rowExit:
-		r.exited(ctx, o, *f)
+		r.exited(j, o, *f)
 	case rowShimDead:
 		r.lose(o, "shim-killed", "found dead, without a record of the exit")
+	case rowNoTrace:
+		r.lose(o, "no-directory", "found dead, and its directory is gone, which would tell of the exit", &r.n.LostNoDirectory)
 	case rowMaybe:
-		r.lose(o, "may-have-run", "go was taken, and nothing tells whether the program ran")
+		r.lose(o, "may-have-run", "nothing tells whether the program ran", &r.n.LostMaybe)
 	case rowReboot:
-		r.lose(o, "reboot", "the machine was started again; whether and how it ended before that is unknown")
+		r.lose(o, "reboot", "the machine was started again; whether and how it ended before that is unknown", &r.n.LostReboot)
 	case rowOrphan:
-		if !r.leaves(ctx, f) {
-			r.endShim(ctx, *f, "its handle has ended")
+		r.sendAway(j, *f)
+		r.releaseEnded(o, handle)
+	case rowRelease, rowRetain:
+		r.releaseEnded(o, handle)
+	}
+}
+
+// sendAway ends the shim of a handle that has ended. One that has told of the
+// exit is about to go by itself: a daemon may have died between the two.
+func (r *recovery) sendAway(j *job, f act.Found) {
+	if f.Exit != nil {
+		last, there := r.awaitDead(f, leaveBound)
+		if !there || last.Dead {
+			return
 		}
-		o.releaseEnded(handle)
-	case rowRelease:
-		o.releaseEnded(handle)
 	}
+	r.endShim(j, f, "its handle has ended")
 }
 
-// leaves tells whether a shim that has told of an exit goes by itself, as it is
-// about to: a daemon may have died between the two.
-func (r *recovery) leaves(ctx context.Context, f *act.Found) bool {
-	if f.Exit == nil {
-		return false
-	}
-	last, there := r.awaitDead(ctx, *f, leaveBound)
-	return !there || last.Dead
-}
-
-func (r *recovery) lose(o *owner, reason, detail string) {
+func (r *recovery) lose(o *owner, reason, detail string, figures ...*uint32) {
 	o.lose(&event.ProcessLost{Reason: reason, Detail: detail})
-	r.countEnd(o, &r.n.Lost)
+	r.countEnd(o, append(figures, &r.n.Lost)...)
 }
 
 // exited takes in an exit record that was written while no daemon looked. The
-// shim that wrote it may still be on its way out.
-func (r *recovery) exited(ctx context.Context, o *owner, f act.Found) {
-	f, _ = r.awaitDead(ctx, f, leaveBound)
+// shim that wrote it may still be on its way out: then the handle is released
+// only once it has left, so that it is found again if it never does.
+func (r *recovery) exited(j *job, o *owner, f act.Found) {
+	f, there := r.awaitDead(f, leastBound)
+	lives := there && !f.Dead
+	var release string
+	if lives {
+		release = o.holdBack()
+	}
 	if o.started == nil {
 		// The record of the start is missing (it could not be written), but
 		// that of the exit proves that there was one.
@@ -203,28 +239,47 @@ func (r *recovery) exited(ctx context.Context, o *owner, f act.Found) {
 	}
 	o.onExited(f.Exit)
 	r.countEnd(o, &r.n.Exited)
+	if !lives || o.finished {
+		return
+	}
+	j.match()
+	r.sendAway(j, f)
+	if release != "" {
+		o.releaseNow(release)
+	}
+}
+
+// holdBack takes the reason of a release back, until its time has come.
+func (o *owner) holdBack() (release string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	release, o.release = o.release, ""
+	return release
 }
 
 // awaitDead looks until the shim has left, for bound at most. there is false
 // if the directory is gone.
-func (r *recovery) awaitDead(ctx context.Context, f act.Found, bound time.Duration) (last act.Found, there bool) {
+func (r *recovery) awaitDead(f act.Found, bound time.Duration) (last act.Found, there bool) {
 	for w := (waiter{bound: bound, began: time.Now()}); ; {
 		again, err := r.lookAgain(f.ID, &f)
 		if err == nil && again == nil {
 			return f, false
 		}
-		if f = *again; f.Dead || w.over() || w.pause(ctx) != nil {
+		if f = *again; f.Dead || w.over() || w.pause(r.h.ctx) != nil {
 			return f, true
 		}
 	}
 }
 
-// releaseEnded releases a handle that had ended before; nobody can hold an
-// ephemeral one after a restart.
-func (o *owner) releaseEnded(handle *projector.Handle) {
-	if projector.Ephemeral(handle.Tier) {
-		o.releaseNow("recovered")
+// releaseEnded releases a handle that had ended before, unless its creator may
+// still ask for it: nobody can hold an ephemeral one after a restart.
+func (r *recovery) releaseEnded(o *owner, handle *projector.Handle) {
+	if !projector.Ephemeral(handle.Tier) {
+		r.count(&r.n.Retained)
+		return
 	}
+	r.count(&r.n.Released)
+	o.releaseNow("recovered")
 }
 
 // retain keeps a process of the persistent tier that has ended and is not

@@ -16,6 +16,12 @@ import (
 // unless its ctx ends earlier: the contract's default grace of a stop.
 const stopGrace = 5 * time.Second
 
+// The causes of an orderly end, in stops, signals, exits and releases.
+const (
+	causeShutdown = "shutdown"
+	causeRestart  = "daemon-restart" // another daemon goes on at once
+)
+
 // Shutdown refuses new spawns, ends every ephemeral process (TERM, grace, KILL),
 // records their ends and releases them, and writes daemon.stopped last.
 // Persistent processes run on with their shims, and no event says otherwise. It
@@ -23,6 +29,23 @@ const stopGrace = 5 * time.Second
 // waited for: the ledger is to know how everything ended. The error is that of
 // the last commit. Close the Host afterwards.
 func (h *Host) Shutdown(ctx context.Context, reason string) error {
+	return h.shutdown(ctx, causeShutdown, hostActor, &event.DaemonStopped{Reason: reason})
+}
+
+// Successor is the daemon that goes on after a restart.
+type Successor struct {
+	Version string // of its build
+	Binary  string // path of its program
+}
+
+// MakeWay is a Shutdown after which another daemon goes on at once, as by asked:
+// ephemeral processes end with the cause "daemon-restart".
+func (h *Host) MakeWay(ctx context.Context, by event.Actor, s Successor) error {
+	return h.shutdown(ctx, causeRestart, by, &event.DaemonStopped{Reason: "restart", Successor: s.Version, Binary: s.Binary})
+}
+
+// shutdown does both. last is its last event but for what it counts.
+func (h *Host) shutdown(ctx context.Context, cause string, by event.Actor, last *event.DaemonStopped) error {
 	h.mu.Lock()
 	h.closing = "the daemon is stopping"
 	invocations := make([]*Invocation, 0, len(h.invocations))
@@ -33,30 +56,28 @@ func (h *Host) Shutdown(ctx context.Context, reason string) error {
 	for _, i := range invocations {
 		i.cancel(errorf(Cancelled, "the daemon is stopping"))
 	}
-	ended := h.stopAll(ctx)
-	h.awaitStarts(ctx)
+	last.Ended = h.stopAll(ctx, cause)
+	h.awaitStarts(ctx, cause)
 	h.awaitInvocations(ctx)
-	_, err := h.decide(context.WithoutCancel(ctx), func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
+	_, err := h.decideEnding(context.WithoutCancel(ctx), func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
 		es := abandonedInvocations(tip, "cancelled", "the daemon stopped before it returned")
-		return append(es, &event.Event{
-			Scope: event.Scope{Actor: hostActor}, Body: &event.DaemonStopped{Reason: reason, Ended: ended},
-		}), nil
+		return append(es, &event.Event{Scope: event.Scope{Actor: by}, Body: last}), nil
 	})
 	crashpoint.Here("daemon.stopped")
 	return err
 }
 
 // stopAll ends all ephemeral processes and returns how many there were.
-func (h *Host) stopAll(ctx context.Context) (ended uint32) {
+func (h *Host) stopAll(ctx context.Context, cause string) (ended uint32) {
 	owners := h.ownersOf(func(o *owner) bool { return projector.Ephemeral(o.tier) })
 	for _, o := range owners {
-		o.forbidGo("shutdown")
-		o.letGo("shutdown", "")
+		o.forbidGo(cause)
+		o.letGo(cause, "")
 		if !o.over() {
 			ended++
 		}
 	}
-	h.stopGently(ctx, owners)
+	h.stopGently(ctx, owners, cause)
 	crashpoint.Here("daemon.shutdown.requested")
 	for _, o := range owners {
 		select {
@@ -64,7 +85,7 @@ func (h *Host) stopAll(ctx context.Context) (ended uint32) {
 			continue
 		case <-ctx.Done():
 		}
-		o.letGo("shutdown", "shutdown")
+		o.letGo(cause, cause)
 	}
 	h.awaitEnd(owners)
 	return ended
@@ -72,9 +93,9 @@ func (h *Host) stopAll(ctx context.Context) (ended uint32) {
 
 // awaitStarts waits until every persistent process that was granted either runs,
 // as the ledger says, or never will: nothing starts behind daemon.stopped.
-func (h *Host) awaitStarts(ctx context.Context) {
+func (h *Host) awaitStarts(ctx context.Context, cause string) {
 	for _, o := range h.ownersOf(func(o *owner) bool { return !projector.Ephemeral(o.tier) && !o.adopted }) {
-		o.forbidGo("shutdown")
+		o.forbidGo(cause)
 		select {
 		case <-o.running:
 		case <-o.gone:
@@ -105,13 +126,13 @@ func (h *Host) awaitEnd(owners []*owner) {
 // stopGently records a stop and its TERM for every process that runs, all in
 // one commit, and has them carried out. The KILL after the grace is set up by
 // the TERM.
-func (h *Host) stopGently(ctx context.Context, owners []*owner) {
-	c, err := h.decide(h.ctx, func(tip *projector.State, _ ledger.Header) (es []*event.Event, _ error) {
+func (h *Host) stopGently(ctx context.Context, owners []*owner, cause string) {
+	c, err := h.decideEnding(h.ctx, func(tip *projector.State, _ ledger.Header) (es []*event.Event, _ error) {
 		for _, o := range owners {
 			if handle, ok := tip.Handle(o.id); ok && handle.Phase.Live() {
 				es = append(es, o.bodies(event.ActorHost,
-					&event.StopRequested{GraceNano: stopGrace.Nanoseconds(), Reason: "shutdown"},
-					&event.SignalRequested{Signal: uint32(unix.SIGTERM), Target: event.TargetTree, Cause: "shutdown"})...)
+					&event.StopRequested{GraceNano: stopGrace.Nanoseconds(), Reason: cause},
+					&event.SignalRequested{Signal: uint32(unix.SIGTERM), Target: event.TargetTree, Cause: cause})...)
 			}
 		}
 		return es, nil
@@ -122,7 +143,7 @@ func (h *Host) stopGently(ctx context.Context, owners []*owner) {
 	}
 	h.log.Error("the ledger cannot record the stop; programs are ended all the same", "error", err)
 	for _, o := range owners {
-		o.letGo("shutdown", "shutdown") // by way of the owner's emergency
+		o.letGo(cause, cause) // by way of the owner's emergency
 	}
 }
 

@@ -97,12 +97,10 @@ func (h *Host) spawn(ctx context.Context, c Caller, r *Request, tier event.Tier)
 // left, or the ledger cannot commit. Nothing is begun for it: a guest that goes
 // on asking is not to keep the machine busy with shims that are taken back.
 func (h *Host) hopeless(ctx context.Context) error {
-	select {
-	case <-h.live.Ledger().Failed():
-		return ledger.ErrFailed
-	default:
-		return ctx.Err()
+	if c := h.live.Ledger().Condition(); c.State != ledger.StateOK {
+		return c.Err
 	}
+	return ctx.Err()
 }
 
 func refused(c *ledger.Commit) bool {
@@ -287,9 +285,26 @@ func answer(err error) error {
 		return known
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return errorf(Cancelled, "the caller left")
+	case ledger.CannotCommit(err):
+		return cannotRecord(err)
 	default:
 		return errorf(Unknown, "the ledger cannot record it: %v", err)
 	}
+}
+
+// cannotRecord is the answer while the ledger cannot commit. Its text names no
+// path: guests see it.
+func cannotRecord(err error) *Error {
+	why := "the ledger cannot be written"
+	switch {
+	case errors.Is(err, ledger.ErrFailed):
+		why = "a write of the ledger failed, and it is being mended"
+	case errors.Is(err, ledger.ErrNoSpace):
+		why = "the ledger's disk is full"
+	}
+	e := errorf(Unknown, "it cannot be recorded, and so it is not done: %s; what runs can be ended, and an operator finds the remedy in astridctl status", why)
+	e.cause = err
+	return e
 }
 
 // codeNamed is the inverse of Code.String.

@@ -64,7 +64,7 @@ func (o *owner) breakStdin(child *act.Child) {
 	scope := o.scope
 	scope.Actor = hostActor
 	err := o.endStdin(o.decideNow(o.h.ctx), scope, "broken", child)
-	if unavailable(err) {
+	if ledger.CannotCommit(err) {
 		o.h.work.Go(func() { o.noteStdin(o.endStdin(o.h.record, scope, "broken", child)) })
 		return
 	}
@@ -78,13 +78,13 @@ func (o *owner) noteStdin(err error) {
 	}
 }
 
-// committer commits what a closure decides: Host.decide with a ctx, or
+// committer commits what a closure decides: Host.decideEnding with a ctx, or
 // Host.record.
-type committer func(func(*projector.State, ledger.Header) ([]*event.Event, error)) (*ledger.Commit, error)
+type committer func(decision) (*ledger.Commit, error)
 
 func (o *owner) decideNow(ctx context.Context) committer {
-	return func(fn func(*projector.State, ledger.Header) ([]*event.Event, error)) (*ledger.Commit, error) {
-		return o.h.decide(ctx, fn)
+	return func(fn decision) (*ledger.Commit, error) {
+		return o.h.decideEnding(ctx, fn)
 	}
 }
 

@@ -327,7 +327,8 @@ func TestIdleCountsFromALateAdoption(t *testing.T) {
 	f := w.only()
 	w.stopShim(f)
 	w.abandon()
-	w.open() // it waits for the shim, longer than that
+	w.patience = startBound
+	w.open() // it goes on to wait for the shim, longer than that
 	if err := unix.Kill(int(f.Shim.PID), unix.SIGCONT); err != nil {
 		t.Fatal(err)
 	}

@@ -281,7 +281,7 @@ func endedAs(out *outcome) *ended {
 		e.Cause = "self-exit"
 	case "lifetime", "idle":
 		e.Cause = "reaped-ttl"
-	case "shutdown", "reboot":
+	case causeShutdown, causeRestart, "reboot":
 		e.Cause = "reaped-shutdown"
 	}
 	return e

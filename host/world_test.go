@@ -103,15 +103,17 @@ var (
 
 // world is a data directory with everything that works on it.
 type world struct {
-	t       testing.TB
-	data    string
-	witness string
-	config  policy.Config
-	ledger  ledger.Options
-	passing func(string)
-	rides   time.Duration
-	shim    string
-	mode    string // isolation
+	t        testing.TB
+	data     string
+	witness  string
+	config   policy.Config
+	ledger   ledger.Options
+	passing  func(string)
+	rides    time.Duration
+	patience time.Duration // of a start
+	shim     string
+	mode     string   // isolation
+	boot     [16]byte // that the hands take for the machine's; zero: its own
 
 	live  *projector.Live
 	bus   *ipc.Bus
@@ -128,7 +130,7 @@ type world struct {
 // ends.
 func newWorld(t testing.TB, change ...func(*world)) *world {
 	t.Helper()
-	w := &world{t: t, data: t.TempDir(), witness: t.TempDir(), shim: shimBinary, mode: isolation, config: policy.DefaultConfig()}
+	w := &world{t: t, data: t.TempDir(), witness: t.TempDir(), shim: shimBinary, mode: isolation, config: policy.DefaultConfig(), patience: 20 * time.Second}
 	for _, c := range change {
 		c(w)
 	}
@@ -145,7 +147,7 @@ func (w *world) open() event.RecoveryFinished {
 		w.t.Fatal(err)
 	}
 	w.record(event.Scope{Actor: hostActor}, &event.DaemonStarted{Version: "test", Isolation: w.mode})
-	if w.hands, err = act.New(w.live.Ledger(), act.Options{Dir: w.data, Shim: w.shim, Isolation: w.mode, Log: testLog(w.t)}); err != nil {
+	if w.hands, err = act.New(w.live.Ledger(), act.Options{Dir: w.data, Shim: w.shim, Isolation: w.mode, BootID: w.boot, Log: testLog(w.t)}); err != nil {
 		w.t.Fatal(err)
 	}
 	gate := policy.NewGate()
@@ -165,7 +167,7 @@ func (w *world) open() event.RecoveryFinished {
 		Live: w.live, Hands: w.hands, Policy: rules, Workspaces: filepath.Join(w.data, "workspaces"),
 		RedactionKey: []byte("a key of the tests"), ProcessIDKey: []byte("another key"), Isolation: w.mode, Log: testLog(w.t),
 		Lookup: func(k string) (string, bool) { return "/usr/bin:/bin", k == "PATH" },
-		trace:  w.trace, rides: w.rides, passing: func(p string) {
+		trace:  w.trace, rides: w.rides, patience: w.patience, passing: func(p string) {
 			if w.passing != nil {
 				w.passing(p)
 			}
@@ -245,7 +247,7 @@ func (w *world) stopKept(ctx context.Context) {
 // check compares the ledger with the world.
 func (w *world) check() {
 	w.t.Helper()
-	for _, p := range worldcheck.Problems(context.Background(), worldcheck.World{
+	for _, p := range worldcheck.CheckWorld(context.Background(), worldcheck.World{
 		Ledger: w.live.Ledger(), State: w.live.Snapshot(), Data: w.data, Witness: w.witness,
 	}) {
 		w.t.Errorf("world: %s", p)

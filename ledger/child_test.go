@@ -27,6 +27,9 @@ const (
 // crashSegment is how many events the writer's segments hold.
 const crashSegment = 8
 
+// crashSnapshot is how many events lie between its snapshots.
+const crashSnapshot = 3
+
 // TestCrashWriter is no test but the writer. Two goroutines submit notes with
 // texts that nobody else uses. Before and after each, they say so in plain
 // files that the ledger has no part in: PREFIX.tried has the text, PREFIX.acked
@@ -40,7 +43,7 @@ func TestCrashWriter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Fold: &chainFold{}, SegmentEvents: crashSegment}
+	o := Options{Fold: &chainFold{}, SegmentEvents: crashSegment, SnapshotEvents: crashSnapshot}
 	var b breaker
 	if step, how, ok := strings.Cut(os.Getenv(envFail), " "); ok {
 		b.step, b.persist = step, how == "persisted"

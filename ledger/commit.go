@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 
@@ -32,7 +33,8 @@ type committer struct {
 	batch  segment.Batch
 	stream *segment.Stream // of a large batch; nil: it is written in one go
 	events []*event.Event  // of the batch
-	ran    []outcome       // of the batch
+	snaps  snapshots
+	ran    []outcome // of the batch
 
 	// writing is held while a commit is on its way to the disk and until its
 	// failure is known, so that a copy never begins on pages that are visible
@@ -73,11 +75,24 @@ func (c *committer) round(rs []*request) []*request {
 		}
 		return rs[1:]
 	}
-	if err := c.ready(); err != nil {
+	err := c.ready()
+	c.l.note(err)
+	switch {
+	case err == nil:
+	case c.takesEndings(err):
+		if rs = refuseStarts(rs, err); len(rs) == 0 {
+			return nil
+		}
+	default:
+		return refuse(rs, err)
+	}
+	c.batch.Reset(c.head.Seq + 1)
+	if err := c.recordStep(); err != nil {
 		return refuse(rs, err)
 	}
 	rest, cut := c.runClosures(rs)
 	c.finish(c.commit(), cut)
+	c.snapshotIfDue()
 	return rest
 }
 
@@ -94,20 +109,39 @@ func refuse(rs []*request, err error) []*request {
 	return nil
 }
 
-// ready makes sure that a batch can be written: that there is a newest segment
-// with room, space on the disk, and that a step of the clock is on record.
+// refuseStarts answers Submits with err, up to the next Reopen, and returns the
+// other requests.
+func refuseStarts(rs []*request, err error) []*request {
+	left := rs[:0]
+	for i, r := range rs {
+		if r.fn == nil {
+			return append(left, rs[i:]...)
+		}
+		if r.ending {
+			left = append(left, r)
+		} else if r.take() {
+			r.answer(nil, err)
+		}
+	}
+	return left
+}
+
+// ready makes sure that a batch of anything can be written: that there is a
+// newest segment with room, in its place, and space on the disk.
 func (c *committer) ready() error {
 	if err := c.l.queue.failure(); err != nil {
 		return err
 	}
-	if err := c.checkSpace(0); err != nil {
+	if err := c.room(); err != nil {
 		return err
 	}
-	if err := c.rollIfDue(); err != nil {
-		return err
-	}
-	c.batch.Reset(c.head.Seq + 1)
-	return c.recordStep()
+	return unwritable(noSpace(c.rollIfDue()))
+}
+
+// takesEndings tells whether endings can be written although ready failed with
+// err. They go into the newest segment, also one that is due to be sealed.
+func (c *committer) takesEndings(err error) bool {
+	return c.newest.seg != nil && errors.Is(err, ErrNoSpace) && !errors.Is(err, ErrFailed)
 }
 
 // commit makes the batch durable.
@@ -185,6 +219,7 @@ func (c *committer) fail(cause error) error {
 	crashpoint.Here("ledger.fail.marked")
 	c.newest.salvaged = false
 	c.l.queue.fail(err)
+	c.l.note(err)
 	c.l.o.Fold.Discard()
 	c.ids.last = c.head.ID
 	return err

@@ -45,7 +45,7 @@ func (l *Ledger) snapshot(w io.Writer) (info CopyInfo, err error) {
 		return info, err
 	}
 	defer func() { err = errors.Join(err, view.Close()) }()
-	if err := l.c.checkSpace(view.Size()); err != nil {
+	if err := l.checkSpace(view.Size()); err != nil {
 		return info, err
 	}
 	m := seg.Meta()

@@ -46,6 +46,10 @@ var crashes = []struct {
 	{name: "set aside", fail: "append persisted", at: []string{"ledger.salvage.set-aside"}},
 	{name: "failed at the seal", fail: "seal persisted", at: []string{"ledger.salvage.set-aside"}},
 	{name: "failed at the next segment", fail: "create persisted", at: []string{"ledger.fail.marked"}},
+	{name: "snapshot written", at: []string{"ledger.snapshot.written"}},
+	{name: "snapshot named", at: []string{"ledger.snapshot.renamed"}},
+	{name: "again and again at snapshots", at: []string{
+		"ledger.snapshot.written", "ledger.snapshot.renamed#2", "ledger.snapshot.written#2", "ledger.snapshot.renamed"}},
 	{name: "again and again in a salvage", fail: "append persisted", at: []string{
 		"ledger.fail.marked", "ledger.create.written", "ledger.salvage.set-aside",
 		"ledger.create.renamed", "ledger.commit.begin"}},
@@ -127,7 +131,7 @@ func checkCrashed(t *testing.T, dir, prefix string, atFirst bool) {
 	t.Helper()
 	for range 2 {
 		fold := &chainFold{}
-		l := open(t, dir, Options{Fold: fold, SegmentEvents: crashSegment})
+		l := open(t, dir, Options{Fold: fold, SegmentEvents: crashSegment, SnapshotEvents: crashSnapshot})
 		all := checkLedger(t, l)
 		if acked := checkWitness(t, prefix, all); (acked == 0) != atFirst {
 			t.Errorf("the writers saw %d events acknowledged before they died", acked)
@@ -144,23 +148,6 @@ func checkCrashed(t *testing.T, dir, prefix string, atFirst bool) {
 		submit(t, l, "after the crash")
 	}
 	checkLedger(t, l)
-}
-
-// checkReplayed compares the fold with one that replays the whole ledger.
-func checkReplayed(t *testing.T, r Reader, fold *chainFold) {
-	t.Helper()
-	whole := &chainFold{}
-	for e, err := range r.Events(t.Context(), 0, 0) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := whole.Replay(e); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if whole.committed != fold.committed {
-		t.Errorf("the fold is %+v, replay gives %+v", fold.committed, whole.committed)
-	}
 }
 
 // checkNoLeftovers checks that nothing unfinished lies about, and that each

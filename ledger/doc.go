@@ -26,14 +26,26 @@
 //	  00000000000000262145.seg       the newest: the only one that is written
 //	  ….seg.tmp, copy-….tmp          being made; removed at the next opening
 //	  ….seg.abandoned.1              a file whose commit failed, kept as it was
+//	snapshots/
+//	  00000000000000278529.snap      the state after that event; may be deleted at any time
 //
-// Package segment says what a file holds.
+// Package segment says what a file holds, package snapshot how a start uses the
+// states between.
 //
 // # When a commit fails
 //
 // Nobody knows then what the disk holds. The file is never appended to again:
 // [Ledger.Failed] closes, every Submit is refused, and [Ledger.Reopen] copies
 // what verifies into a new file that takes the old one's place.
+//
+// # When the disk is full, or cannot be written
+//
+// Submit is refused with ErrNoSpace before the disk is full, and nothing is
+// written. [Ledger.SubmitEnding] goes on from a reserve whose blocks the newest
+// segment's file holds: space.go says how. Where the file is not in its place
+// any more, or its file system is read-only, both are refused with
+// ErrUnwritable. [Ledger.Condition] tells which it is, since when, and what to
+// do; it looks again every second, and goes on by itself.
 //
 // # What is assumed
 //

@@ -30,9 +30,15 @@ var (
 	// whether its events are in the ledger. Reopen goes on.
 	ErrFailed = errors.New("a commit failed; whether it took effect is unknown")
 
-	// ErrNoSpace: the disk is as full as it may be. Nothing was appended, and
-	// the ledger goes on once there is space.
+	// ErrNoSpace: the disk is as full as it may be, for Submit; for
+	// SubmitEnding there is nothing left at all. Nothing was appended, and the
+	// ledger goes on once there is space.
 	ErrNoSpace = errors.New("no space for the ledger; free some on its disk")
+
+	// ErrUnwritable: the newest segment is gone from its place, or its file
+	// system is read-only or fails. Nothing was appended, and the ledger goes
+	// on once its files can be written.
+	ErrUnwritable = errors.New("the ledger's files cannot be written")
 
 	// ErrTooLarge: an event is longer than event.MaxEncoded, or the events of
 	// one request are longer than 4 MiB. Nothing of the request was appended.
@@ -42,6 +48,13 @@ var (
 	// is refused by event.Check. Nothing of the request was appended.
 	ErrMalformed = errors.New("the event is malformed")
 )
+
+// CannotCommit tells the errors of a ledger that cannot commit just now: the
+// same request may succeed later. Only after ErrFailed is it unknown whether
+// the events are in the ledger.
+func CannotCommit(err error) bool {
+	return errors.Is(err, ErrFailed) || errors.Is(err, ErrNoSpace) || errors.Is(err, ErrUnwritable)
+}
 
 // Errors of Redeem.
 var (

@@ -15,7 +15,10 @@ type chainFold struct {
 	replayed       int
 	discards       int
 	failRestore    error
+	rules          byte
 }
+
+var _ Snapshotter = (*chainFold)(nil)
 
 type chain struct{ seq, hash uint64 }
 
@@ -33,7 +36,7 @@ func (c *chain) apply(e *event.Event) error {
 }
 
 func (f *chainFold) Restore(opening []byte) error {
-	*f = chainFold{failRestore: f.failRestore}
+	*f = chainFold{failRestore: f.failRestore, rules: f.rules}
 	if f.failRestore != nil {
 		return f.failRestore
 	}
@@ -60,6 +63,23 @@ func (f *chainFold) Encode() []byte {
 	b := binary.LittleEndian.AppendUint64(nil, f.committed.seq)
 	return binary.LittleEndian.AppendUint64(b, f.committed.hash)
 }
+
+func (f *chainFold) Freeze() func() []byte {
+	frozen := *f
+	return frozen.Encode
+}
+
+func (f *chainFold) RestoreAt(state []byte, seq uint64) error {
+	if err := f.Restore(state); err != nil {
+		return err
+	}
+	if f.committed.seq != seq {
+		return fmt.Errorf("state of %d, not of %d", f.committed.seq, seq)
+	}
+	return nil
+}
+
+func (f *chainFold) Rules() [32]byte { return [32]byte{f.rules} }
 
 func (f *chainFold) Committed(es []*event.Event) {
 	for _, e := range es {

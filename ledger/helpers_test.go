@@ -153,6 +153,23 @@ func checkReverse(t testing.TB, r Reader, all []*event.Event) {
 	}
 }
 
+// checkReplayed compares the fold with one that replays the whole ledger.
+func checkReplayed(t testing.TB, r Reader, fold *chainFold) {
+	t.Helper()
+	whole := &chainFold{}
+	for e, err := range r.Events(t.Context(), 0, 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := whole.Replay(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if whole.committed != fold.committed {
+		t.Errorf("the fold is %+v, replay gives %+v", fold.committed, whole.committed)
+	}
+}
+
 func wantErr(t testing.TB, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) {

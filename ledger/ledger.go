@@ -29,9 +29,16 @@ type Ledger struct {
 	durable atomic.Uint64
 	news    news // told each time durable moves
 
+	// place and held are set by the committer: where the newest segment is,
+	// and whether it holds the blocks of the reserve.
+	place     atomic.Pointer[place]
+	held      atomic.Bool
+	condition condition
+
 	queue queue     // requests on their way to the committer
 	c     committer // the committer goroutine's own
 	done  chan struct{}
+	back  lookBack
 
 	closeOnce sync.Once
 	closeErr  error
@@ -59,10 +66,13 @@ func Open(dir string, o Options) (*Ledger, error) {
 	l := &Ledger{dir: dir, o: o, lock: lock, done: make(chan struct{})}
 	l.reader = reader{shelf: &shelf{}, last: l.durable.Load}
 	l.queue.init()
+	l.condition.is.State = StateOK
 	l.c.l = l
+	l.c.snaps.init(dir, o)
 	if err := l.c.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open ledger %s: %w", dir, err), l.shelf.close(), lock.close())
 	}
+	l.back.begin(l, l.c.newest.first, l.c.snaps.skipped) // before anything rolls over
 	go l.c.run()
 	return l, nil
 }
@@ -81,6 +91,8 @@ func (l *Ledger) Close() error {
 	l.closeOnce.Do(func() {
 		l.queue.close()
 		<-l.done
+		l.c.snaps.writing.Wait()
+		l.back.end()
 		l.news.close()
 		l.closeErr = errors.Join(l.shelf.close(), l.lock.close())
 	})

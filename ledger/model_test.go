@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
 
 	"github.com/astrid-os/processledger/ledger/event"
+	"github.com/astrid-os/processledger/ledger/snapshot"
 )
 
 // model is what a ledger should be: the texts of its notes by seq. Events of
@@ -27,15 +29,28 @@ type model struct {
 	last    uint64          // seq of the last event that was acknowledged or replayed
 	maybe   map[string]bool // notes of failed commits that persisted
 	segment uint64          // events a segment
+	every   int64           // events between snapshots
 }
 
 func (m *model) open(t *rapid.T) {
 	m.fold = &chainFold{}
-	l, err := Open(m.dir, Options{Fold: m.fold, SegmentEvents: m.segment, Clock: m.clock, around: m.b.around})
+	l, err := Open(m.dir, Options{Fold: m.fold, SegmentEvents: m.segment, SnapshotEvents: m.every, Clock: m.clock, around: m.b.around})
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}
 	m.l = l
+	whole := &chainFold{}
+	for e, err := range l.Events(context.Background(), 0, 0) {
+		if err == nil {
+			err = whole.Replay(e)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if whole.committed != m.fold.committed {
+		t.Fatalf("the fold is %+v, replay gives %+v", m.fold.committed, whole.committed)
+	}
 }
 
 // text makes a text that no other note has.
@@ -117,6 +132,40 @@ func (m *model) Clock(t *rapid.T) {
 func (m *model) Reopen(t *rapid.T) {
 	if err := m.l.Close(); err != nil {
 		t.Fatal(err)
+	}
+	m.open(t)
+	m.settle(t)
+}
+
+// Mangle closes, does something to the snapshots, and opens.
+func (m *model) Mangle(t *rapid.T) {
+	if err := m.l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	files, err := snapshot.List(snapshotsDir(m.dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := f.Path
+		switch rapid.IntRange(0, 4).Draw(t, "how") {
+		case 0: // leave it
+		case 1:
+			b = b[:rapid.IntRange(0, len(b)-1).Draw(t, "length")]
+		case 2:
+			b[rapid.IntRange(0, len(b)-1).Draw(t, "at")] ^= byte(rapid.IntRange(1, 255).Draw(t, "flip"))
+		case 3:
+			to = rapid.SampledFrom(files).Draw(t, "in the place of").Path
+		case 4:
+			to = filepath.Join(snapshotsDir(m.dir), fmt.Sprintf("%020d.snap", f.Seq+rapid.Uint64Range(1, 9).Draw(t, "later")))
+		}
+		if err := os.WriteFile(to, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	m.open(t)
 	m.settle(t)
@@ -227,7 +276,7 @@ func TestModel(t *testing.T) {
 		}
 		defer os.RemoveAll(dir)
 		m := &model{dir: dir, b: &breaker{}, clock: newHandClock(), notes: map[uint64]string{}, maybe: map[string]bool{},
-			segment: rapid.Uint64Range(2, 12).Draw(rt, "segment")}
+			segment: rapid.Uint64Range(2, 12).Draw(rt, "segment"), every: rapid.Int64Range(1, 6).Draw(rt, "every")}
 		m.open(rt)
 		defer func() {
 			if err := m.l.Close(); err != nil {

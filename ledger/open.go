@@ -10,6 +10,7 @@ import (
 
 	"github.com/astrid-os/processledger/ledger/event"
 	"github.com/astrid-os/processledger/ledger/segment"
+	"github.com/astrid-os/processledger/ledger/snapshot"
 )
 
 // open brings the directory into order and the fold up to date. It runs before
@@ -45,7 +46,7 @@ func (c *committer) openFirst() error {
 			return err
 		}
 	}
-	if err := c.checkSpace(segment.GrowthStep); err != nil {
+	if err := c.l.checkSpace(segment.GrowthStep); err != nil {
 		return err
 	}
 	if err := c.l.o.Fold.Restore(nil); err != nil {
@@ -114,6 +115,12 @@ func (c *committer) attach(known bool) (err error) {
 	if err := os.Chmod(c.newest.path, newestMode); err != nil {
 		return err
 	}
+	info, err := os.Stat(c.newest.path)
+	if err != nil {
+		return err
+	}
+	c.l.place.Store(&place{c.newest.path, info})
+	c.l.held.Store(false) // until it is asked to
 	if known {
 		return c.l.shelf.replace(c.openNewestFile)
 	}
@@ -136,17 +143,53 @@ func (c *committer) show() {
 	c.l.news.tell()
 }
 
-// load restores the fold from the newest segment's opening state and replays
-// its events, checking each. It sets head to the last one.
+// load brings the fold up to the newest segment's last event and sets head to
+// that: from a snapshot where there is one, which takes a few milliseconds
+// whatever the segment holds, else from the opening state. Every event that it
+// replays is checked.
 func (c *committer) load() error {
-	seg, err := segment.OpenRead(c.newest.path, segment.Scan)
+	seg, err := segment.OpenRead(c.newest.path, segment.Random)
 	if err != nil {
 		return err
 	}
-	return errors.Join(c.replay(seg), seg.Close())
+	done, err := c.loadTail(seg)
+	if err = errors.Join(err, seg.Close()); err != nil || done {
+		return err
+	}
+	if seg, err = segment.OpenRead(c.newest.path, segment.Scan); err != nil {
+		return err
+	}
+	return errors.Join(c.loadAll(seg), seg.Close())
 }
 
-func (c *committer) replay(seg *segment.Segment) error {
+// loadTail loads from a snapshot; false if there is none that leads to the last
+// event. An error of the replay may be the snapshot's fault or the segment's:
+// the replay of everything will tell.
+func (c *committer) loadTail(seg *segment.Segment) (done bool, err error) {
+	// The opening state is evidence. That it is whole is checked even where
+	// nothing is made of it.
+	if _, err := seg.State(); err != nil {
+		return false, err
+	}
+	last, err := lastOf(seg)
+	if err != nil {
+		return false, err
+	}
+	e, found := c.fromSnapshot(seg, last)
+	if !found {
+		return false, nil
+	}
+	c.passed(e)
+	if err := c.replay(seg, e.Seq+1, last); err != nil {
+		c.l.o.Log.Warn("the replay goes back to before the newest snapshot", "error", err)
+		return false, snapshot.Clear(c.snaps.dir)
+	}
+	c.snaps.at, c.snaps.skipped = e.Seq, e.Seq
+	return true, nil
+}
+
+// loadAll replays the whole segment.
+func (c *committer) loadAll(seg *segment.Segment) error {
 	state, err := seg.State()
 	if err != nil {
 		return err
@@ -161,7 +204,13 @@ func (c *committer) replay(seg *segment.Segment) error {
 	if err != nil {
 		return err
 	}
-	err = decodeAll(seg, c.newest.first, last, func(e *event.Event) error {
+	c.snaps.at, c.snaps.skipped = c.newest.first, 0
+	return c.replay(seg, c.newest.first, last)
+}
+
+// replay hands the events of a range to the fold.
+func (c *committer) replay(seg *segment.Segment, from, to uint64) error {
+	err := decodeAll(seg, from, to, func(e *event.Event) error {
 		c.passed(e)
 		return c.l.o.Fold.Replay(e)
 	})

@@ -17,8 +17,11 @@ const (
 	// be copied and hashed while others wait.
 	DefaultSegmentBytes = 256 << 20
 
-	// DefaultReserve is 16 MiB: enough to record how everything that runs
-	// ends, once the operator frees space for it.
+	// DefaultSnapshotEvents is 16 k: they replay in some 20 ms.
+	DefaultSnapshotEvents = 16 << 10
+
+	// DefaultReserve is 16 MiB: a process takes one or two kilobytes to be
+	// ended and released, so that is enough for everything that can run.
 	DefaultReserve = 16 << 20
 )
 
@@ -36,9 +39,14 @@ type Options struct {
 	// DefaultSegmentBytes.
 	SegmentBytes int64
 
-	// Reserve is how many bytes of the disk stay free; 0 means DefaultReserve,
-	// less than 0 none.
+	// Reserve is how many bytes of the disk are kept for SubmitEnding; 0 means
+	// DefaultReserve, less than 0 none, and no check of the disk either.
 	Reserve int64
+
+	// SnapshotEvents is after how many events the state is kept for the next
+	// opening, if Fold is a [Snapshotter]; 0 means DefaultSnapshotEvents, less
+	// than 0 never.
+	SnapshotEvents int64
 
 	// Clock is what time is read from; nil means the machine's.
 	Clock Clock
@@ -64,6 +72,7 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	setDefault(&o.SegmentEvents, DefaultSegmentEvents)
 	setDefault(&o.SegmentBytes, DefaultSegmentBytes)
+	setDefault(&o.SnapshotEvents, DefaultSnapshotEvents)
 	setDefault(&o.Reserve, DefaultReserve)
 	o.Reserve = max(o.Reserve, 0)
 	if o.Clock == nil {
@@ -127,4 +136,24 @@ type Fold interface {
 	// failed, or its last closure panicked or returned an event that cannot
 	// be stored.
 	Discard()
+}
+
+// Snapshotter is a Fold whose state can be kept between the openings of
+// segments, so that an opening replays only what came after.
+type Snapshotter interface {
+	Fold
+
+	// Freeze returns a function that returns the bytes of the state that is
+	// committed now. That is called once, or never, by another goroutine, while
+	// the state moves on; Freeze itself delays the next commit.
+	Freeze() (encode func() []byte)
+
+	// RestoreAt is Restore for such bytes, which have to be of the state after
+	// the event seq. After an error the ledger calls it again with others, or
+	// Restore.
+	RestoreAt(state []byte, seq uint64) error
+
+	// Rules names everything that a state depends on besides the events. A
+	// snapshot that was made by other rules is not used.
+	Rules() [32]byte
 }

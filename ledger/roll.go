@@ -34,7 +34,7 @@ func (c *committer) rollIfDue() error {
 	state := c.l.o.Fold.Encode()
 	// Space first: once the newest is sealed, nothing can be appended until
 	// the next one stands.
-	if err := c.checkSpace(int64(len(state)) + segment.GrowthStep); err != nil {
+	if err := c.l.checkSpace(int64(len(state)) + segment.GrowthStep); err != nil {
 		return err
 	}
 	if err := c.seal(); err != nil {
@@ -57,6 +57,7 @@ func (c *committer) seal() error {
 		return err
 	}
 	c.newest.sealed, c.newest.seg = true, nil
+	c.l.place.Store(nil)
 	// A crash here leaves a sealed newest segment without a successor: open
 	// replays it and begins the next, as would have come here.
 	crashpoint.Here("ledger.roll.sealed")
@@ -113,6 +114,7 @@ func (c *committer) begin(state []byte, ordinal uint64, opened *event.SegmentOpe
 		return noSpace(fmt.Errorf("next segment: %w", err))
 	}
 	c.newest = newest{path: path, ordinal: ordinal, first: h.Seq}
+	c.snaps.at = h.Seq
 	if err == nil {
 		err = c.attach(false)
 	}

@@ -24,9 +24,20 @@ import (
 // ctx counts until fn runs. From then on Submit returns what became of it,
 // whatever ctx does.
 //
-// The errors: ErrClosed, ErrNoSpace, a [PanicError], ErrTooLarge, ErrMalformed
-// (nothing appended); ErrFailed (unknown); the error of ctx (fn did not run).
+// The errors: ErrClosed, ErrNoSpace, ErrUnwritable, a [PanicError], ErrTooLarge,
+// ErrMalformed (nothing appended); ErrFailed (unknown); the error of ctx (fn did not run).
 func (l *Ledger) Submit(ctx context.Context, fn func(next Header) ([]*event.Event, error)) (*Commit, error) {
+	return l.submit(ctx, fn, false)
+}
+
+// SubmitEnding is Submit for what records how something ends, or that it has:
+// it may use the reserve of a full disk. What it appends must be bounded by what
+// Submit let begin.
+func (l *Ledger) SubmitEnding(ctx context.Context, fn func(next Header) ([]*event.Event, error)) (*Commit, error) {
+	return l.submit(ctx, fn, true)
+}
+
+func (l *Ledger) submit(ctx context.Context, fn func(next Header) ([]*event.Event, error), ending bool) (*Commit, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -34,6 +45,7 @@ func (l *Ledger) Submit(ctx context.Context, fn func(next Header) ([]*event.Even
 		return nil, fmt.Errorf("submit of a nil closure: %w", ErrMalformed)
 	}
 	r := newRequest(fn)
+	r.ending = ending
 	if err := l.queue.put(r, false); err != nil {
 		return nil, err
 	}
@@ -42,9 +54,10 @@ func (l *Ledger) Submit(ctx context.Context, fn func(next Header) ([]*event.Even
 
 // request is one call of Submit on its way; a nil fn asks for Reopen.
 type request struct {
-	fn    func(next Header) ([]*event.Event, error)
-	state atomic.Int32
-	done  chan struct{} // receives once, after commit and err are set
+	fn     func(next Header) ([]*event.Event, error)
+	ending bool // it may use the reserve
+	state  atomic.Int32
+	done   chan struct{} // receives once, after commit and err are set
 
 	commit *Commit
 	err    error
@@ -62,7 +75,7 @@ var requests = sync.Pool{New: func() any { return &request{done: make(chan struc
 
 func newRequest(fn func(Header) ([]*event.Event, error)) *request {
 	r := requests.Get().(*request)
-	r.fn = fn
+	r.fn, r.ending = fn, false
 	r.state.Store(waiting)
 	return r
 }

@@ -134,43 +134,65 @@ func BenchmarkReplayLedger(b *testing.B) {
 }
 
 // BenchmarkOpen opens a ledger whose newest segment is nearly full: the worst
-// start. The metric is what a daemon waits for.
+// start. The metric is what a daemon waits for: without a snapshot, as after an
+// upgrade that reads new kinds of events, and with one.
 func BenchmarkOpen(b *testing.B) {
 	dir := filepath.Join(b.TempDir(), "ledger")
 	fill(b, dir, million(ledger.DefaultSegmentEvents-2000))
-	b.ResetTimer()
-	for range b.N {
-		l, err := Open(dir, ledger.Options{})
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.StopTimer()
-		if err := l.Close(); err != nil {
-			b.Fatal(err)
-		}
-		b.StartTimer()
+	for _, way := range []struct {
+		name string
+		o    ledger.Options
+	}{{"snapshot", ledger.Options{}}, {"replay", ledger.Options{SnapshotEvents: -1}}} {
+		b.Run(way.name, func(b *testing.B) {
+			for range b.N {
+				l, err := Open(dir, way.o)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				if err := l.Close(); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+		})
 	}
 }
 
-// fill commits a history through a Live, a thousand events at a time, and
-// returns how many events the ledger holds then.
-func fill(b *testing.B, dir string, h *history) int {
+// fill makes a ledger of a history and returns how many events it holds then.
+func fill(b testing.TB, dir string, h *history) int {
 	b.Helper()
 	l, err := Open(dir, ledger.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	// The ledger's own events shift the seqs that a signal.sent refers to.
-	requests := map[uint64]*event.SignalSent{}
+	n := commit(b, l, h.events, h.sends(), 1000)
+	if err := l.Close(); err != nil {
+		b.Fatal(err)
+	}
+	return n
+}
+
+// sends returns the signal.sent events by the seq of their requests.
+func (h *history) sends() map[uint64]*event.SignalSent {
+	sends := map[uint64]*event.SignalSent{}
 	for _, e := range h.events {
 		if sent, ok := e.Body.(*event.SignalSent); ok {
-			requests[sent.Request] = sent
+			sends[sent.Request] = sent
 		}
 	}
-	for part := range slices.Chunk(h.events, 1000) {
+	return sends
+}
+
+// commit commits a part of a history, some events at a time, and returns how
+// many the ledger holds then. The ledger's own events shift the seqs that a
+// signal.sent refers to; sends are those of the whole history.
+func commit(b testing.TB, l *Live, es []*event.Event, sends map[uint64]*event.SignalSent, size int) int {
+	b.Helper()
+	for part := range slices.Chunk(es, size) {
 		_, err := l.Decide(context.Background(), func(_ *State, next ledger.Header) ([]*event.Event, error) {
 			for i, e := range part {
-				if sent := requests[e.Seq]; sent != nil && e.Kind() == event.KindSignalRequested {
+				if sent := sends[e.Seq]; sent != nil && e.Kind() == event.KindSignalRequested {
 					sent.Request = next.Seq + uint64(i)
 				}
 			}
@@ -181,9 +203,6 @@ func fill(b *testing.B, dir string, h *history) int {
 		}
 	}
 	_, last := l.Ledger().Bounds()
-	if err := l.Close(); err != nil {
-		b.Fatal(err)
-	}
 	return int(last)
 }
 
@@ -194,6 +213,19 @@ func BenchmarkClone(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		s.Clone()
+	}
+}
+
+// BenchmarkFreeze copies what a snapshot of 1,000 handles is encoded from: how
+// long it keeps the committer.
+func BenchmarkFreeze(b *testing.B) {
+	s := crowd(1000).applied(b)
+	b.ReportAllocs()
+	for range b.N {
+		encode := s.freeze()
+		b.StopTimer()
+		encode()
+		b.StartTimer()
 	}
 }
 

@@ -4,8 +4,6 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/oklog/ulid/v2"
-
-	"github.com/astrid-os/processledger/ledger/event"
 )
 
 // The encoding of a state is protobuf wire format. A state has exactly one
@@ -63,11 +61,15 @@ const (
 	stateFormat = formatPersistent // the highest that this build reads
 )
 
+// StateFormat is the highest format of a state that this build reads: a build
+// with a lower one may not be able to open what this one has written.
+const StateFormat = stateFormat
+
 // totalsFirst is how many totals format 1 has.
 const totalsFirst = 21
 
 // format returns the lowest format that holds the whole state.
-func (s *State) format() uint64 {
+func (s *State) format(handles []*Handle) uint64 {
 	if len(s.installed) > 0 {
 		return formatPersistent
 	}
@@ -76,7 +78,7 @@ func (s *State) format() uint64 {
 			return formatPersistent
 		}
 	}
-	for _, h := range s.handles {
+	for _, h := range handles {
 		if h.beyondFirst() {
 			return formatPersistent
 		}
@@ -92,16 +94,19 @@ func (h *Handle) beyondFirst() bool {
 
 // Encode returns the state's canonical bytes: equal states give equal bytes,
 // in every build that reads their format.
-func (s *State) Encode() []byte {
-	w := &writer{b: make([]byte, 0, 512+512*len(s.handles))}
-	w.uint(1, s.format())
+func (s *State) Encode() []byte { return s.encode(s.Handles()) }
+
+// encode is Encode with the handles, by id.
+func (s *State) encode(handles []*Handle) []byte {
+	w := &writer{b: make([]byte, 0, 512+512*len(handles))}
+	w.uint(1, s.format(handles))
 	w.uint(2, s.seq)
 	w.uint(3, s.order)
 	w.id(4, s.bootID)
 	if s.run != nil {
 		w.msg(5, s.run.encode)
 	}
-	for _, h := range s.Handles() {
+	for _, h := range handles {
 		w.msg(6, h.encode)
 	}
 	for _, c := range s.cancelsByID() {
@@ -296,125 +301,6 @@ func (p *Policy) encode(w *writer) {
 	w.str(1, p.Subject)
 	w.moment(2, p.Changed)
 	w.bytes(3, p.SHA256)
-}
-
-// writer appends fields; each method but msg and strs leaves out a zero value.
-type writer struct{ b []byte }
-
-func (w *writer) uint(n protowire.Number, v uint64) {
-	if v != 0 {
-		w.b = protowire.AppendTag(w.b, n, protowire.VarintType)
-		w.b = protowire.AppendVarint(w.b, v)
-	}
-}
-
-func (w *writer) int(n protowire.Number, v int64) { w.uint(n, uint64(v)) }
-
-func (w *writer) bool(n protowire.Number, v bool) { w.uint(n, protowire.EncodeBool(v)) }
-
-func (w *writer) str(n protowire.Number, v string) {
-	if v != "" {
-		w.b = protowire.AppendTag(w.b, n, protowire.BytesType)
-		w.b = protowire.AppendString(w.b, v)
-	}
-}
-
-// strs writes a list: empty members stay in.
-func (w *writer) strs(n protowire.Number, vs []string) {
-	for _, v := range vs {
-		w.b = protowire.AppendTag(w.b, n, protowire.BytesType)
-		w.b = protowire.AppendString(w.b, v)
-	}
-}
-
-func (w *writer) bytes(n protowire.Number, v []byte) {
-	if len(v) != 0 {
-		w.b = protowire.AppendTag(w.b, n, protowire.BytesType)
-		w.b = protowire.AppendBytes(w.b, v)
-	}
-}
-
-func (w *writer) id(n protowire.Number, id [16]byte) {
-	if id != ([16]byte{}) {
-		w.bytes(n, id[:])
-	}
-}
-
-// msg writes a message, an empty one too.
-func (w *writer) msg(n protowire.Number, encode func(*writer)) {
-	var inner writer
-	encode(&inner)
-	w.b = protowire.AppendTag(w.b, n, protowire.BytesType)
-	w.b = protowire.AppendBytes(w.b, inner.b)
-}
-
-func (w *writer) moment(n protowire.Number, m Moment) {
-	if m != (Moment{}) {
-		w.msg(n, m.encode)
-	}
-}
-
-func (w *writer) step(n protowire.Number, st *Step) {
-	if *st == (Step{}) {
-		return
-	}
-	w.msg(n, func(w *writer) {
-		w.uint(1, st.Requested)
-		w.moment(2, st.Sent)
-		w.bool(3, st.Delivered)
-	})
-}
-
-func (w *writer) actor(n protowire.Number, a event.Actor) {
-	if a == (event.Actor{}) {
-		return
-	}
-	w.msg(n, func(w *writer) {
-		w.uint(1, uint64(a.Kind))
-		w.uint(2, uint64(a.UID))
-		w.str(3, a.Role)
-	})
-}
-
-func (w *writer) orders(n protowire.Number, o event.Orders) {
-	if o == (event.Orders{}) {
-		return
-	}
-	w.msg(n, func(w *writer) {
-		w.int(1, o.LifetimeNano)
-		w.int(2, o.GraceNano)
-		w.int(3, o.OrphanNano)
-	})
-}
-
-func (w *writer) identity(n protowire.Number, i *event.Identity) {
-	if i.PID == 0 && i.StartTicks == 0 && len(i.PidfsHandle) == 0 && i.PidNamespace == 0 {
-		return
-	}
-	w.msg(n, func(w *writer) {
-		w.uint(1, uint64(i.PID))
-		w.uint(2, i.StartTicks)
-		w.bytes(3, i.PidfsHandle)
-		w.uint(4, i.PidNamespace)
-	})
-}
-
-// exit writes code or signal also where it is 0.
-func (w *writer) exit(n protowire.Number, e *event.Exit) {
-	if e == nil {
-		return
-	}
-	w.msg(n, func(w *writer) {
-		w.present(1, e.Code)
-		w.present(2, e.Signal)
-	})
-}
-
-func (w *writer) present(n protowire.Number, v *int32) {
-	if v != nil {
-		w.b = protowire.AppendTag(w.b, n, protowire.VarintType)
-		w.b = protowire.AppendVarint(w.b, protowire.EncodeZigZag(int64(*v)))
-	}
 }
 
 // cancelsByID is the order of the encoding.

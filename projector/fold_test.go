@@ -121,3 +121,29 @@ func TestRestoreRefusesOtherBytes(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+// TestRestoreAt: a kept state is gone on from only if it is of the event that
+// it is said to be of, and readers see nothing of one that is not.
+func TestRestoreAt(t *testing.T) {
+	l := newLive()
+	f := (*fold)(l)
+	must(t, f.Restore(nil))
+	h := crowd(5)
+	f.Committed(inFlight(t, l, h, 0))
+	kept := f.Freeze()()
+	seq := uint64(len(h.events))
+	for _, wrong := range []struct {
+		state []byte
+		seq   uint64
+	}{{kept, seq - 1}, {kept, seq + 1}, {kept[:len(kept)-1], seq}, {nil, seq}} {
+		m := newLive()
+		if err := (*fold)(m).RestoreAt(wrong.state, wrong.seq); err == nil || m.Snapshot().Seq() != 0 {
+			t.Errorf("%d bytes at %d: %v, a reader sees %d", len(wrong.state), wrong.seq, err, m.Snapshot().Seq())
+		}
+	}
+	m := newLive()
+	must(t, (*fold)(m).RestoreAt(kept, seq))
+	if !bytes.Equal(m.Snapshot().Encode(), l.Snapshot().Encode()) {
+		t.Error("another state")
+	}
+}

@@ -227,6 +227,11 @@ func (h *Handle) Obligation(cause string) (Obligation, bool) {
 // Clone returns a copy that nothing changes any more. It shares what events
 // share: bytes that are never written again.
 func (h *Handle) Clone() *Handle {
+	c := h.frozen()
+	return &c
+}
+
+func (h *Handle) frozen() Handle {
 	c := *h
 	c.tallies = [4]*tally{}
 	c.Signals = slices.Clone(h.Signals)
@@ -235,7 +240,7 @@ func (h *Handle) Clone() *Handle {
 		watch := *h.Watch
 		c.Watch = &watch
 	}
-	return &c
+	return c
 }
 
 // signalStep finds the step that a requested signal belongs to: by its cancel,

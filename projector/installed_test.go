@@ -38,6 +38,8 @@ func TestInstalled(t *testing.T) {
 		{"upgrade trapped", call(ActionUpgrade, "trap", event.ActorHost), "one"},
 		{"upgraded", call(ActionUpgrade, "ok", event.ActorHost), "two"},
 	} {
+		apart := s.Clone()
+		before := apart.Encode()
 		for _, e := range step.events {
 			e.Seq = seq + 1
 			seq++
@@ -51,6 +53,9 @@ func TestInstalled(t *testing.T) {
 		}
 		if got != step.want {
 			t.Errorf("%s: set up for %q, want %q", step.name, got, step.want)
+		}
+		if !bytes.Equal(apart.Encode(), before) {
+			t.Errorf("%s: a clone from before it holds it too", step.name)
 		}
 		again, err := Decode(s.Encode())
 		if err != nil || !bytes.Equal(again.Encode(), s.Encode()) {

@@ -94,6 +94,15 @@ func (l *Live) Decide(ctx context.Context, fn func(tip *State, next ledger.Heade
 	})
 }
 
+// DecideEnding is Decide for what may use the reserve of a full disk: see
+// [ledger.Ledger.SubmitEnding].
+func (l *Live) DecideEnding(ctx context.Context, fn func(tip *State, next ledger.Header) ([]*event.Event, error)) (*ledger.Commit, error) {
+	l.closure.forbid("DecideEnding")
+	return l.ledger.SubmitEnding(ctx, func(next ledger.Header) ([]*event.Event, error) {
+		return l.decide(next, fn)
+	})
+}
+
 // View calls fn with the committed state. fn must be quick, must not change
 // the state, and must not keep it or anything it points to.
 func (l *Live) View(fn func(s *State)) {
@@ -167,118 +176,4 @@ func (l *Live) remade() *State {
 		}
 	}
 	return l.tip
-}
-
-// fold is the side of Live that the ledger calls.
-type fold Live
-
-var _ ledger.Fold = (*fold)(nil)
-
-// Restore starts from an opening state. Readers go on seeing what was
-// committed until the replay has come as far.
-func (f *fold) Restore(opening []byte) error {
-	l := (*Live)(f)
-	s := New()
-	if opening != nil {
-		var err error
-		if s, err = Decode(opening); err != nil {
-			return fmt.Errorf("opening state: %w", err)
-		}
-	}
-	l.tip, l.inflight = nil, nil
-	l.closure.forget()
-	l.loading = s
-	l.swapIfCaughtUp()
-	return nil
-}
-
-// Replay takes in one stored event.
-func (f *fold) Replay(e *event.Event) error {
-	l := (*Live)(f)
-	if l.loading != nil {
-		err := l.loading.Apply(e)
-		l.swapIfCaughtUp()
-		return err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.committed.Apply(e)
-}
-
-// Encode returns the committed state's bytes. It needs no lock: only the
-// goroutine that calls it changes that state.
-func (f *fold) Encode() []byte {
-	l := (*Live)(f)
-	l.settle()
-	return l.committed.Encode()
-}
-
-// Committed takes in a durable batch, then tells those who asked.
-func (f *fold) Committed(es []*event.Event) {
-	l := (*Live)(f)
-	l.settle()
-	l.advance(es)
-	l.tipTakes(es)
-	if hooks := l.hooks.Load(); hooks != nil {
-		for _, fn := range *hooks {
-			fn(es)
-		}
-	}
-}
-
-// tipTakes settles tip with a durable batch. It holds what is in flight
-// already; what the ledger wrote of its own accord (segment.opened,
-// clock.stepped) comes alone, and tip takes it in now.
-func (l *Live) tipTakes(es []*event.Event) {
-	switch {
-	case l.tip == nil:
-	case len(l.inflight) == 0:
-		for _, e := range es {
-			if l.tip.Apply(e) != nil {
-				l.tip = nil
-				break
-			}
-		}
-	case !slices.Equal(l.inflight, es):
-		l.tip = nil
-	}
-	clear(l.inflight)
-	l.inflight = l.inflight[:0]
-}
-
-// advance applies durable events. They were applied to tip before, so an error
-// here means that memory and disk say different things; nothing good can be
-// decided after that, and a restart replays what is on disk.
-func (l *Live) advance(es []*event.Event) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, e := range es {
-		if err := l.committed.Apply(e); err != nil {
-			panic(fmt.Sprintf("projector: event %d is durable but does not apply: %v", e.Seq, err))
-		}
-	}
-}
-
-// Discard drops the batch in flight, which failed.
-func (f *fold) Discard() {
-	l := (*Live)(f)
-	l.tip, l.inflight = nil, nil
-}
-
-// swapIfCaughtUp shows the loading state once it has what readers have seen.
-func (l *Live) swapIfCaughtUp() {
-	if l.loading.seq >= l.committed.seq {
-		l.settle()
-	}
-}
-
-// settle ends a replay: what was loaded is the committed state, also where the
-// disk holds less than readers have seen.
-func (l *Live) settle() {
-	if l.loading == nil {
-		return
-	}
-	l.mu.Lock()
-	l.committed, l.loading = l.loading, nil
-	l.mu.Unlock()
 }

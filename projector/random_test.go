@@ -74,7 +74,7 @@ func TestCloneIsApart(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		clone, before := s.Clone(), s.Encode()
+		clone, frozen, before := s.Clone(), s.freeze(), s.Encode()
 		for _, e := range m.events[cut:] {
 			if err := s.Apply(e); err != nil {
 				t.Fatal(err)
@@ -82,6 +82,9 @@ func TestCloneIsApart(t *testing.T) {
 		}
 		if !bytes.Equal(clone.Encode(), before) {
 			t.Fatal("the clone changed")
+		}
+		if !bytes.Equal(frozen(), before) {
+			t.Fatal("the frozen state changed")
 		}
 	})
 }

@@ -287,6 +287,7 @@ func (s *State) Clone() *State {
 	// What is below is never changed in place, only replaced.
 	c.invocations = slices.Clone(s.invocations)
 	c.capsules = cloneMap(s.capsules)
+	c.installed = cloneMap(s.installed)
 	c.policies = cloneMap(s.policies)
 	c.refused = cloneMap(s.refused)
 	c.rebuild()

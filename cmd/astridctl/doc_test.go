@@ -18,18 +18,19 @@ var jsonAnswers = map[string]struct {
 	fields []string
 	of     any
 }{
-	"log":    {export.EventFields, nil},
-	"ps":     {handleFields, control.Handle{}},
-	"show":   {storyFields, report.StoryView{}},
-	"why":    {whyFields, whyView{}},
-	"replay": {stateFields, stateView{}},
-	"status": {statusFields, statusView{}},
-	"verify": {verifyFields, verifyView{}},
-	"invoke": {answerFields, control.Answer{}},
-	"cancel": {cancelFields, control.CancelAnswer{}},
-	"stop":   {stopFields, control.StopAnswer{}},
-	"logs":   {chunkFields, control.LogChunk{}},
-	"bus":    {messageFields, control.BusMessage{}},
+	"log":            {export.EventFields, nil},
+	"ps":             {handleFields, control.Handle{}},
+	"show":           {storyFields, report.StoryView{}},
+	"why":            {whyFields, whyView{}},
+	"replay":         {stateFields, stateView{}},
+	"status":         {statusFields, statusView{}},
+	"verify":         {verifyFields, verifyView{}},
+	"invoke":         {answerFields, control.Answer{}},
+	"cancel":         {cancelFields, control.CancelAnswer{}},
+	"stop":           {stopFields, control.StopAnswer{}},
+	"daemon restart": {restartFields, restartView{}},
+	"logs":           {chunkFields, control.LogChunk{}},
+	"bus":            {messageFields, control.BusMessage{}},
 }
 
 // TestFieldListsFollowTheTypes holds that --json offers every field there is.

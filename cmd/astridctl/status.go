@@ -10,7 +10,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/astrid-os/processledger/internal/control"
+	"github.com/astrid-os/processledger/internal/report"
 	"github.com/astrid-os/processledger/internal/ui"
+	"github.com/astrid-os/processledger/ledger/event"
 	"github.com/astrid-os/processledger/projector"
 )
 
@@ -33,7 +35,7 @@ and 4 if no daemon answers.`,
 // statusFields are the fields of statusView's JSON.
 var statusFields = []string{
 	"running", "version", "api", "pid", "uid", "started", "phase", "problems", "data", "socket", "config", "isolation",
-	"ledger", "recovery", "live", "retained", "usage", "capsules",
+	"ledger", "recovery", "progress", "restart", "live", "retained", "usage", "capsules",
 }
 
 // statusView is the JSON of status: the daemon's own, and whether it runs.
@@ -98,10 +100,30 @@ func (f *fileSource) status(ctx context.Context) (*control.Status, error) {
 			st.Problems = append(st.Problems, "the last daemon did not stop in good order; the next start recovers what it left")
 		}
 	}
+	if st.Recovery, err = f.recovery(ctx, s); err != nil {
+		return nil, err
+	}
 	live := s.LiveAll()
 	st.Live, st.Retained = int(live.Total()), len(s.Handles())-int(live.Total())
 	st.Usage, st.Capsules = append(st.Usage, control.UsageOf(s)...), len(s.Capsules())
 	return st, nil
+}
+
+// recovery is what the last daemon found at its start, nil if that did not
+// finish.
+func (f *fileSource) recovery(ctx context.Context, s *projector.State) (*control.Recovery, error) {
+	run, ok := s.Run()
+	if !ok || run.Recovered.Seq == 0 {
+		return nil, nil
+	}
+	e, err := f.archive.Get(ctx, run.Recovered.Seq)
+	if err != nil {
+		return nil, err
+	}
+	if b, ok := e.Body.(*event.RecoveryFinished); ok {
+		return control.RecoveryOf(b), nil
+	}
+	return nil, nil
 }
 
 func (a *app) showStatus(v *statusView, src source) error {
@@ -116,9 +138,15 @@ func (a *app) showStatus(v *statusView, src source) error {
 	} else {
 		add("daemon", "does not run; last started "+ui.Time(v.Started, a.zone()))
 	}
-	add("ledger", ledgerText(&v.Ledger, src))
-	if v.Recovery != nil {
+	add("ledger", ledgerText(&v.Ledger, src, a.zone()))
+	if v.Restart != nil {
+		add("restart", a.restartText(v.Restart))
+	}
+	switch {
+	case v.Recovery != nil:
 		add("recovery", recoveryText(v.Recovery))
+	case v.Progress != nil:
+		add("recovery", fmt.Sprintf("%d of %d matched", v.Progress.Matched, v.Progress.Total))
 	}
 	add("processes", fmt.Sprintf("%d live, %d ended and not yet released", v.Live, v.Retained))
 	add("capsules", fmt.Sprint(v.Status.Capsules))
@@ -153,7 +181,7 @@ func isolationText(i *control.Isolation) string {
 	return s
 }
 
-func ledgerText(l *control.LedgerStatus, src source) string {
+func ledgerText(l *control.LedgerStatus, src source, zone *time.Location) string {
 	s := fmt.Sprintf("%s, events %d to %d", l.ID, l.First, l.Last)
 	if l.State == control.LedgerDamaged {
 		return "damaged: nothing is started; what runs can be listed and ended"
@@ -161,28 +189,17 @@ func ledgerText(l *control.LedgerStatus, src source) string {
 	if f, ok := src.(*fileSource); ok {
 		s += ", in " + f.dir
 	}
-	if l.Failed != "" {
-		s += "; cannot commit: " + l.Failed
+	if l.State != "" && l.State != "ok" && l.Since != nil {
+		s += fmt.Sprintf("; %s since %s", l.State, ui.Time(*l.Since, zone))
 	}
 	return s
 }
 
 // recoveryText says what the daemon found at its start.
 func recoveryText(r *control.Recovery) string {
-	var found []string
-	for _, c := range []struct {
-		n    uint32
-		what string
-	}{
-		{r.Adopted, "taken in again"}, {r.Exited, "had exited"}, {r.Ended, "ended as owner-lost"}, {r.Lost, "lost"},
-		{r.Aborted, "never ran"}, {r.Failed, "failed"}, {r.Orphans, "orphans ended"}, {r.Resumed, "endings resumed"},
-	} {
-		if c.n > 0 {
-			found = append(found, fmt.Sprintf("%d %s", c.n, c.what))
-		}
+	s := strings.Join(report.Found(r.Event()), ", ") + ", in " + ui.Duration(time.Duration(r.TookNano))
+	if r.Settling > 0 {
+		s += fmt.Sprintf("; %d still being ended or waited for", r.Settling)
 	}
-	if len(found) == 0 {
-		found = []string{"nothing to settle"}
-	}
-	return strings.Join(found, ", ") + ", in " + ui.Duration(time.Duration(r.TookNano))
+	return s
 }

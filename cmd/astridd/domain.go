@@ -26,15 +26,18 @@ usage: astridd --config FILE [--data DIR]
   --config FILE    the configuration; see astridd.example.toml for every key
   --data DIR       the data directory, in place of the configuration's
   --check-config   check the configuration and leave
+  --check          check as a restart does whether this build can take over: the
+                   configuration, the shim, and whether it understands the data
+                   directory, of which nothing is changed; a line of JSON
   --version        print the version and leave
 
 `
 
 // flags are the command line.
 type flags struct {
-	config, data   string
-	check, version bool
-	try            string // a ledger's directory: see daemon.TryLedger
+	config, data         string
+	check, fits, version bool
+	try                  string // a ledger's directory: see daemon.TryLedger
 }
 
 // doMain is the program: it returns the exit code.
@@ -64,7 +67,11 @@ func doMain(args []string, _ io.Reader, stdout, stderr io.Writer) int {
 			cfg.Data, cfg.Socket, cfg.Capsules, cfg.Isolation)
 		return exitOK
 	}
-	if err := run(cfg, stderr); err != nil {
+	do := func() error { return run(cfg, stderr) }
+	if f.fits {
+		do = func() error { return checkFitness(cfg, stdout) }
+	}
+	if err := do(); err != nil {
 		fmt.Fprintf(stderr, "astridd: %v\n", err)
 		return exitFailed
 	}
@@ -78,6 +85,7 @@ func parseFlags(args []string) (*flags, error) {
 	fs.StringVar(&f.config, "config", "", "")
 	fs.StringVar(&f.data, "data", "", "")
 	fs.BoolVar(&f.check, "check-config", false, "")
+	fs.BoolVar(&f.fits, "check", false, "")
 	fs.BoolVar(&f.version, "version", false, "")
 	fs.StringVar(&f.try, tryFlag, "", "")
 	if err := fs.Parse(args); err != nil {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"os"
@@ -16,12 +18,12 @@ import (
 func run(cfg *config.Config, stderr io.Writer) error {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
-	defer signal.Stop(signals)
 	// Whoever reads the log may go away; the daemon stays. Go turns EPIPE on
 	// stderr into SIGPIPE unless it is asked for.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	return daemon.Run(daemon.Options{
-		Config: cfg, Version: buildinfo.Version(), Log: logger(cfg.Log, stderr), Signals: signals,
+		Config: cfg, Version: buildinfo.Version(), Log: logger(cfg.Log, stderr),
+		Signals: signals, Release: func() { signal.Stop(signals) },
 	})
 }
 
@@ -29,6 +31,20 @@ func run(cfg *config.Config, stderr io.Writer) error {
 const tryFlag = daemon.FlagTryLedger
 
 func tryLedger(dir string) { daemon.TryLedger(dir) }
+
+// checkFitness tells in a line of JSON what this build is fit for.
+func checkFitness(cfg *config.Config, stdout io.Writer) error {
+	f, err := daemon.Check(context.Background(), cfg, buildinfo.Version())
+	if err != nil {
+		return err
+	}
+	b, err := json.Marshal(f)
+	if err != nil {
+		return err
+	}
+	_, err = stdout.Write(append(b, '\n'))
+	return err
+}
 
 // logger makes the log that the configuration asks for.
 func logger(c config.Log, w io.Writer) *slog.Logger {

@@ -184,6 +184,7 @@ func (h *Hands) emptyTrash() {
 		h.log.Warn("cannot read the trash", "error", err)
 		return
 	}
+	h.emptied = len(names)
 	for _, e := range names {
 		if err := os.RemoveAll(filepath.Join(h.trash(), e.Name())); err != nil {
 			h.log.Warn("cannot empty the trash", "error", err)

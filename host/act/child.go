@@ -53,8 +53,15 @@ type Gone struct {
 }
 
 // maxNotices is more than a child can ever have: started, a broken input, fired
-// twice, and a terminal one. So whoever announces never waits.
+// twice, and a terminal one. So whoever announces never waits. What a shim says
+// beyond that is not passed on.
 const maxNotices = 8
+
+// told is what a child's notices have said.
+type told struct {
+	started bool
+	fired   map[string]bool // by order
+}
 
 func newNotices() chan Notice { return make(chan Notice, maxNotices) }
 
@@ -76,7 +83,9 @@ type Child struct {
 	shim      *pidfd
 	shimID    event.Identity
 	isolation string
+	version   uint32 // of the protocol that the shim speaks; 0 counts as 1
 	notices   chan Notice
+	told      told // what was announced; follow's own
 
 	in     *stdin
 	output poll.Notifier // there may be output, or the end of it
@@ -143,7 +152,7 @@ func (c *Child) take(m *shim.Message, fds []int) (terminal bool) {
 	case shim.TypeExited:
 		terminal = c.finish(decode(shim.DecodeExit, m.Record, func(x *shim.Exit) Notice { return Notice{Exited: exitRecord(x)} }))
 	case shim.TypeFired:
-		c.announce(Notice{Fired: &event.TimerFired{Timer: m.Order, DueBoot: m.Due}}, nil)
+		c.announceFired(m)
 	case shim.TypeSignaled, shim.TypeStdinClosed, shim.TypeUndefined:
 		c.deliver(m)
 	case shim.TypeStdin:
@@ -194,7 +203,12 @@ func (c *Child) finish(n Notice, err error) bool {
 // program's identity is overridden by what we read from the pidfd ourselves,
 // unless the program is gone already.
 func (c *Child) announceStart(m *shim.Message, fds []int) {
+	if c.told.started {
+		shim.CloseAll(fds)
+		return
+	}
 	n, err := decode(shim.DecodeStarted, m.Record, func(s *shim.Started) Notice { return Notice{Started: started(s)} })
+	c.told.started = n.Started != nil
 	c.takeStreams(m)
 	if len(fds) == 1 {
 		if p, perr := newPidfd(fds[0]); perr == nil {
@@ -207,6 +221,18 @@ func (c *Child) announceStart(m *shim.Message, fds []int) {
 		shim.CloseAll(fds)
 	}
 	c.announce(n, err)
+}
+
+// announceFired passes on that the shim carried out an order, once for each.
+func (c *Child) announceFired(m *shim.Message) {
+	if m.Order != shim.OrderLifetime && m.Order != shim.OrderOrphan || c.told.fired[m.Order] {
+		return
+	}
+	if c.told.fired == nil {
+		c.told.fired = map[string]bool{}
+	}
+	c.told.fired[m.Order] = true
+	c.announce(Notice{Fired: &event.TimerFired{Timer: m.Order, DueBoot: m.Due}}, nil)
 }
 
 // hold keeps the program's pidfd for as long as the child is held.
@@ -263,7 +289,7 @@ func (c *Child) lastWords(program *pidfd) Notice {
 		return Notice{Failed: f.Failed}
 	}
 	gone := &Gone{Ran: f.Go}
-	if program != nil {
+	if program != nil && !c.h.oldKernel {
 		gone.Witness = program.witness()
 	}
 	return Notice{Gone: gone}

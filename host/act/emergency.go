@@ -106,7 +106,7 @@ func (h *Hands) store(i *Intent, done bool) {
 }
 
 func cannotCommit(err error) bool {
-	return errors.Is(err, ErrNoLedger) || errors.Is(err, ledger.ErrFailed) || errors.Is(err, ledger.ErrNoSpace) || errors.Is(err, ledger.ErrClosed)
+	return ledger.CannotCommit(err) || errors.Is(err, ErrNoLedger) || errors.Is(err, ledger.ErrClosed)
 }
 
 func ends(sig uint32) bool {

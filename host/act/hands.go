@@ -72,6 +72,10 @@ type Options struct {
 	// IsolationPIDNS (also if this is empty) or IsolationNone.
 	Isolation string
 
+	// BootID is that of the machine; zero: it is read. Only tests of a machine
+	// that was started again give one.
+	BootID [16]byte
+
 	// KeepLate has Emergency write what it is to do into late/ first: for a
 	// daemon that has no ledger, whose memory ends with it.
 	KeepLate bool
@@ -89,10 +93,16 @@ type Hands struct {
 	procfd int      // /proc, for identities
 	bootID [16]byte // of this boot
 
+	// oldKernel has the hands do without what came after Linux 6.1, for tests:
+	// pidfs handles, the peer's pidfd, the exit that a pidfd remembers.
+	oldKernel bool
+
 	mu       sync.Mutex // held for map and slice operations only
 	children map[ulid.ULID]*Child
 	late     []Intent
 	closed   bool
+
+	emptied int // what New found in trash/
 }
 
 // New makes the directories, finishes deletions that a crash interrupted, takes
@@ -126,8 +136,10 @@ func (h *Hands) open() (err error) {
 	if h.procfd, err = shim.OpenProc(); err != nil {
 		return fmt.Errorf("open /proc: %w", err)
 	}
-	if h.bootID, err = shim.BootID(h.procfd); err != nil {
-		return fmt.Errorf("read the boot id: %w", err)
+	if h.bootID = h.o.BootID; h.bootID == [16]byte{} {
+		if h.bootID, err = shim.BootID(h.procfd); err != nil {
+			return fmt.Errorf("read the boot id: %w", err)
+		}
 	}
 	if h.o.Shim, err = filepath.Abs(h.o.Shim); err != nil {
 		return fmt.Errorf("shim: %w", err)
@@ -167,6 +179,9 @@ func (h *Hands) Close() error {
 	h.launch.stop()
 	return closeFD(h.procfd)
 }
+
+// Emptied is how many deletions New found that a crash had interrupted.
+func (h *Hands) Emptied() int { return h.emptied }
 
 // remember holds a child, unless Close was called.
 func (h *Hands) remember(c *Child) bool {

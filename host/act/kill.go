@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -29,16 +28,16 @@ func (h *Hands) kill(f Found, cause string) error {
 		return nil
 	}
 	// Whoever listens on the socket is the shim: the kernel says so. Only a
-	// shim that does not listen is looked up by what it wrote.
+	// shim that does not listen is looked up.
 	c := &Child{h: h, id: f.ID, path: h.path(f.ID), dirfd: -1, in: newStdin(false)}
 	defer c.release()
 	err := c.connect()
-	closeFD(c.dirfd)
 	if err == nil {
 		err = c.endShim(cause)
 	} else {
-		err = h.killByIdentity(f)
+		err = h.killByIdentity(f, c.dirfd)
 	}
+	closeFD(c.dirfd)
 	if err != nil {
 		return err
 	}
@@ -84,10 +83,13 @@ func (c *Child) killSilent() (SignalResult, error) {
 	return SignalResult{Detail: "the shim did not answer; it was killed itself"}, nil
 }
 
-// killByIdentity kills the shim that `ready` names, if it still is one.
-func (h *Hands) killByIdentity(f Found) error {
-	fd, err := shim.OpenIdentity(h.procfd, shimIdentity(f.Shim))
-	if err == unix.ESRCH || f.OtherBoot {
+// killByIdentity kills the shim of a directory that nobody can speak with.
+func (h *Hands) killByIdentity(f Found, dirfd int) error {
+	if f.OtherBoot || dirfd < 0 {
+		return nil // awaitDeath says what there is to say
+	}
+	fd, err := h.openShim(f.Shim, dirfd)
+	if err == unix.ESRCH {
 		return nil
 	}
 	if err != nil {
@@ -98,19 +100,7 @@ func (h *Hands) killByIdentity(f Found) error {
 		return err
 	}
 	defer p.close()
-	if !IsShim(f.Shim.PID) {
-		return nil // awaitDeath says that it was not found
-	}
 	return p.signal(unix.SIGKILL)
-}
-
-// IsShim tells whether a process calls itself a shim. For the hands: the record
-// that named it lies where a program of the same user might have written. For
-// whoever asks on whose behalf a process runs: everything below a shim is a
-// capsule's program.
-func IsShim(pid uint32) bool {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(int(pid)) + "/cmdline")
-	return err == nil && string(b) == "astrid-shim\x00"+shim.ModeShim+"\x00"
 }
 
 // awaitDeath looks until the directory proves that nobody lives.

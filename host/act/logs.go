@@ -3,6 +3,8 @@
 package act
 
 import (
+	"sync"
+	"time"
 	"unicode/utf8"
 
 	"github.com/astrid-os/processledger/host/poll"
@@ -237,10 +239,37 @@ func (s outputSource) Ready() bool {
 // Watch implements that method of poll.Source.
 func (s outputSource) Watch(wake chan<- struct{}) (stop func()) {
 	stop = s.c.output.Watch(wake)
+	if s.c.version < shim.VersionStreams {
+		return s.lookOften(stop)
+	}
 	s.c.logMu.Lock()
 	defer s.c.logMu.Unlock()
 	s.c.askForOutput()
 	return stop
+}
+
+// oldPause is how long output of an older shim may go unseen.
+const oldPause = 100 * time.Millisecond
+
+// lookOften stands in for a shim that does not tell of output: while somebody
+// watches, the rings are looked at ten times a second.
+func (s outputSource) lookOften(stop func()) func() {
+	over := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(oldPause)
+		defer tick.Stop()
+		for {
+			select {
+			case <-over:
+				return
+			case <-tick.C:
+				if s.Ready() {
+					s.c.output.Notify()
+				}
+			}
+		}
+	}()
+	return sync.OnceFunc(func() { close(over); stop() })
 }
 
 // askForOutput has the shim tell, once, of what is written from now on. It must

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -88,7 +87,8 @@ func (c *Child) build(ctx context.Context, s Spec) error {
 		return err
 	}
 	c.conn = conn
-	passed, err := memfds(s, shim.EncodeSpec(s.wire(c.h.ground(s.Workspace))))
+	spec := s.wire(c.h.ground(s.Workspace))
+	passed, err := memfds(s, shim.EncodeSpec(spec))
 	if err == nil {
 		var pidfd int
 		_, pidfd, err = c.h.launch.shim(ctx, s.Isolation, append([]int{lock, c.dirfd, remote}, passed...))
@@ -106,7 +106,7 @@ func (c *Child) build(ctx context.Context, s Spec) error {
 	if err := c.allocate(s); err != nil {
 		return noSpace(err)
 	}
-	return c.awaitReady(ctx, len(s.Files) > 0)
+	return c.awaitReady(ctx, spec.Needs())
 }
 
 func (c *Child) makeDirectory() error {
@@ -224,9 +224,9 @@ func memfd(name string, parts ...[]byte) (int, error) {
 	return fd, nil
 }
 
-// awaitReady waits for the shim's first message. A shim that does not say that
-// it laid the files that it was to lay is one that does not know of them.
-func (c *Child) awaitReady(ctx context.Context, files bool) error {
+// awaitReady waits for the shim's first message. A shim that would leave out some
+// of what its spec asks for, because it does not know of it, gets no "go".
+func (c *Child) awaitReady(ctx context.Context, needs uint32) error {
 	m, fds, err := c.recv(ctx)
 	shim.CloseAll(fds)
 	if err != nil {
@@ -238,9 +238,10 @@ func (c *Child) awaitReady(ctx context.Context, files bool) error {
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrShim, err)
 		}
-		c.isolation, c.shimID = r.Isolation, identity(r.Shim)
-		if files && !strings.HasSuffix(r.Isolation, shim.FilesApplied) {
-			return fmt.Errorf("%w: it is of a build that lays no files", ErrShim)
+		c.isolation, c.shimID, c.version = r.Isolation, identity(r.Shim), r.Version
+		if c.version < needs {
+			return fmt.Errorf("%w: %s is of an older build than this daemon, which speaks version %d of their protocol where this process needs %d: install both from one build",
+				ErrShim, c.h.o.Shim, max(c.version, 1), needs)
 		}
 		return nil
 	case shim.TypeFailed:

@@ -20,7 +20,9 @@ var roles = map[string]func() int{
 	"connect": connectRole,
 	"probe":   probeRole,
 	"daemon":  daemonRole,
+	"fake":    fakeRole,
 	"holder":  holderRole,
+	"init":    initRole,
 	"mounts":  mountsRole,
 	"signals": signalsRole,
 }

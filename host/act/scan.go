@@ -126,7 +126,7 @@ func (h *Hands) Gone(i event.Identity) bool { return h.gone(i) }
 // gone tells whether the process of this boot that i names is proven to have
 // ended. An empty identity names nobody, who is gone.
 func (h *Hands) gone(i event.Identity) bool {
-	fd, err := shim.OpenIdentity(h.procfd, shimIdentity(i))
+	fd, err := h.openIdentity(i)
 	if err != nil {
 		return err == unix.ESRCH
 	}
@@ -220,18 +220,20 @@ func (c *Child) adopt(ctx context.Context) error {
 		shim.CloseAll(fds)
 		return fmt.Errorf("%w: it has no program", ErrShimGone)
 	}
+	if len(m.Handle) > 0 && !bytes.Equal(m.Handle, c.id[:]) {
+		shim.CloseAll(fds)
+		return fmt.Errorf("%w: %w: it is that of handle %x", ErrShimGone, errStranger, m.Handle)
+	}
+	c.version = m.Version
 	c.announceStart(m, fds)
 	if err := c.resumeInput(); err != nil {
 		return err
 	}
-	if m.Order != "" {
-		c.announce(Notice{Fired: &event.TimerFired{Timer: m.Order, DueBoot: m.Due}}, nil)
-	}
+	c.announceFired(m)
 	return nil
 }
 
-// connect opens the directory and the shim's socket, and takes hold of the shim
-// itself by the socket's own knowledge of its peer.
+// connect opens the directory and the shim's socket, and takes hold of the shim.
 func (c *Child) connect() error {
 	var err error
 	if c.dirfd, err = openDir(c.path); err != nil {
@@ -242,16 +244,8 @@ func (c *Child) connect() error {
 	if c.conn, err = shim.Dial(c.dirfd); err != nil {
 		return fmt.Errorf("%w: %w", ErrShimGone, err)
 	}
-	if _, uid, err := c.conn.PeerCred(); err != nil || uid != uint32(os.Geteuid()) {
-		return fmt.Errorf("%w: its socket belongs to user %d", ErrShimGone, uid)
-	}
-	fd, err := c.conn.PeerPidfd()
-	if err != nil { // before Linux 6.5
-		fd, err = shim.OpenIdentity(c.h.procfd, shimIdentity(f.Shim))
-	}
-	if err != nil {
+	if c.shim, err = c.peer(f.Shim); err != nil {
 		return fmt.Errorf("%w: %w", ErrShimGone, err)
 	}
-	c.shim, err = newPidfd(fd)
-	return err
+	return nil
 }

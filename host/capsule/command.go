@@ -142,6 +142,7 @@ func (r *Runner) RunCommand(ctx context.Context, c *Capsule, cmd Command) (uint3
 		return 0, err
 	}
 	defer r.running.Done()
+	defer r.over(false)
 	in := newInstance(ulid.MustNew(ulid.Now(), rand.Reader).String(), bind.Services{
 		Processes: r.host, Bus: r.opts.Bus, System: r.system, Log: r.opts.Log,
 	}, slog.New(slog.DiscardHandler)) // what it prints goes to whoever runs it
@@ -173,10 +174,11 @@ func (r *Runner) RunCommand(ctx context.Context, c *Capsule, cmd Command) (uint3
 func (r *Runner) enterCommand() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed {
+	if r.closed || r.draining {
 		return ErrClosed
 	}
 	r.running.Add(1)
+	r.calls++
 	return nil
 }
 

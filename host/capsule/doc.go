@@ -26,6 +26,7 @@
 //   - route.go, result.go: messages that lead to calls, and those that come of them.
 //   - command.go: WASI programs.
 //   - evict.go: which instances end to make room.
+//   - drain.go: letting calls end before the daemon does.
 //   - cancel.go: the two ways of ending a call.
 //   - system.go: what guests may know of the system.
 //   - output.go: what guests print.

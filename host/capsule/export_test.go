@@ -17,3 +17,10 @@ func (r *Runner) Instances() (live, slots int) {
 	}
 	return live, len(r.slots)
 }
+
+// Waiting returns how many invocations wait for their turn.
+func Waiting(r *Runner) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.queue)
+}

@@ -13,6 +13,9 @@ type ticket struct {
 	key    slotKey
 	callID string
 	cancel context.CancelCauseFunc
+
+	caused     bool // by a message, and so by whatever published that
+	background bool // a run, which goes on as long as the daemon
 }
 
 // find checks an invocation before anything is done about it.
@@ -47,7 +50,7 @@ func (m *Manifest) actions() []string {
 func (r *Runner) enter(t *ticket) (*slot, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed {
+	if r.closed || r.draining && !t.caused {
 		return nil, ErrClosed
 	}
 	waiting := 0
@@ -67,6 +70,9 @@ func (r *Runner) enter(t *ticket) (*slot, error) {
 	}
 	r.queue[t] = struct{}{}
 	r.running.Add(1)
+	if !t.background {
+		r.calls++
+	}
 	return s, nil
 }
 

@@ -153,6 +153,11 @@ type Runner struct {
 	queue  map[*ticket]struct{}
 	setUp  map[string]chan struct{} // by capsule; closed when it may be invoked
 	closed bool
+
+	// draining lets in only what calls under way cause; calls counts those, all
+	// but background runs.
+	draining bool
+	calls    int
 }
 
 type slotKey struct{ capsule, principal string }
@@ -247,12 +252,16 @@ func (r *Runner) Invoke(ctx context.Context, inv Invocation) (Answer, error) {
 func (r *Runner) do(ctx context.Context, c *Capsule, j job) (Answer, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	t := &ticket{key: slotKey{j.Capsule, j.Principal}, callID: j.CallID, cancel: cancel}
+	t := &ticket{
+		key: slotKey{j.Capsule, j.Principal}, callID: j.CallID, cancel: cancel,
+		caused: j.Source != "", background: j.export == runExport,
+	}
 	s, err := r.enter(t)
 	if err != nil {
 		return Answer{}, err
 	}
 	defer r.running.Done()
+	defer r.over(t.background)
 	defer r.leave(t, s)
 	for _, wait := range []<-chan struct{}{r.ready(j), s.turn} {
 		select {

@@ -141,7 +141,7 @@ func recvOnce(fd int) (*Message, []int, error) {
 	switch {
 	case err == unix.EAGAIN:
 		return nil, nil, err
-	case err == unix.ECONNRESET || err == nil && n == 0:
+	case err == unix.ECONNRESET || err == nil && n == 0 && hungUp(fd):
 		return nil, nil, io.EOF
 	case err != nil:
 		return nil, nil, os.NewSyscallError("recvmsg", err)
@@ -157,6 +157,14 @@ func recvOnce(fd int) (*Message, []int, error) {
 		return nil, nil, err
 	}
 	return m, fds, nil
+}
+
+// hungUp tells an end of the connection from a message of no bytes, which reads
+// the same.
+func hungUp(fd int) bool {
+	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+	n, err := unix.Poll(p, 0)
+	return err != nil || n > 0
 }
 
 // rights returns the descriptors in control messages.

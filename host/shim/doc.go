@@ -22,6 +22,51 @@
 // `exit` and leaves. Every step is a file in the process directory, so that a
 // daemon that starts later knows what happened without anybody's memory.
 //
+// # Versions
+//
+// A shim lives as long as its program, a daemon only until it is replaced: so
+// each speaks with older and with newer builds of the other. Every message, spec,
+// record and file says in its field 1 which [ProtocolVersion] its writer was
+// built with, and readers live with any:
+//
+//   - A version only ever adds: types, fields, bits, names of files. What a number
+//     means, once it stood in a build that ran anywhere, never changes, and is
+//     never used again. So each version can do all that the ones below it can.
+//   - A higher version than one's own is read as one's own: fields that are not
+//     known are skipped, and a type that is not known is answered TypeUndefined by
+//     a shim or launcher, and ignored by a daemon. Nothing else depends on it.
+//   - A lower version lacks what came later: its fields read as zero, which
+//     therefore always means "as before there was such a field". A daemon asks
+//     nothing of a shim that its version does not have ([Spec.Needs]): what a spec
+//     needs is compared with `ready` before "go", and a spawn that the shim would
+//     only half carry out is refused. What it would tell a newer daemon is looked
+//     at instead.
+//   - No version, or one that cannot be read, counts as 1.
+//
+// What must stay as it is in every version, because a daemon needs it to end and
+// to record what it finds: one message a packet on a SOCK_SEQPACKET socket named
+// `sock`; protobuf's wire format; fields 1 to 3 of a message (version, type,
+// number of the request); TypeHello, TypeState, TypeSignal, TypeSignaled,
+// TypeExited and TypeUndefined; the flock on `lock`; the frame of a record's file,
+// and the names of the files.
+//
+// A message that is no message is skipped by whoever reads it, be it cut, too
+// long, empty or full of descriptors: it ends neither a shim nor a daemon, and no
+// connection.
+//
+// # Who is who
+//
+// The launcher and a new shim have their daemon at the other end of a pair of
+// sockets that nobody else ever held. Later a daemon connects to `sock`, and then
+// each end asks the kernel who the other is (peer.go): both must be of the same
+// user; neither may be below a shim, which everything is that a capsule runs; and
+// who listens must be the shim that works in that very directory.
+//
+// # Out of memory
+//
+// A shim is the last that the kernel should choose, as its program dies with it
+// (oom.go).
+//
 // # The streams
 //
 // An output goes from a pipe through a pump into a ring file, which the daemon

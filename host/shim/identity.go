@@ -29,7 +29,7 @@ func OpenProc() (int, error) {
 // process that is reaped already has a handle only.
 func IdentityOf(procfd, pidfd int) Identity {
 	i := Identity{PidfsHandle: PidfsHandle(pidfd)}
-	pid, err := pidOf(procfd, pidfd)
+	pid, err := NumberOf(procfd, pidfd)
 	if err != nil {
 		return i
 	}
@@ -129,8 +129,9 @@ var errBootID = errors.New("malformed boot id")
 // errReaped means that a pidfd's process is reaped: it has no number any more.
 var errReaped = errors.New("process is reaped")
 
-// pidOf reads the number of a pidfd's process from its fdinfo.
-func pidOf(procfd, pidfd int) (int, error) {
+// NumberOf reads the number of a pidfd's process, as procfd shows it, from its
+// fdinfo. One that is reaped has none any more, and is an error.
+func NumberOf(procfd, pidfd int) (int, error) {
 	b, err := readAt(procfd, "self/fdinfo/"+strconv.Itoa(pidfd), 4096)
 	if err != nil {
 		return 0, err

@@ -30,7 +30,7 @@ const (
 	TypeFailed    Type = 22 // Record: Failed; the shim is about to leave
 	TypeFired     Type = 23 // a standing order fired: Order, Due
 	TypeSignaled  Type = 24 // Errno 0: delivered
-	TypeState     Type = 25 // Phase, Record: Started; descriptor: pidfd of the program, while it lives
+	TypeState     Type = 25 // Phase, Handle, Record: Started; descriptor: pidfd of the program, while it lives
 	TypeExited    Type = 26 // Record: Exit; the shim is about to leave
 	TypeUndefined Type = 27 // the message numbered Seq is of a type that this shim does not know
 
@@ -89,6 +89,10 @@ type Message struct {
 
 	Stdin uint32 // one of StdinNone to StdinClosed
 	Ended uint32 // the streams that have ended: EndedStdout, EndedStderr
+
+	// Handle is that of the shim's spec, 16 bytes: a process directory can be
+	// renamed, and a socket moved. A shim below VersionHandle sends none.
+	Handle []byte
 }
 
 // Encode returns the wire form of m; its version is this build's.
@@ -128,4 +132,5 @@ func (m *Message) fields(c *codec) {
 	text(c, 14, &m.Isolation)
 	number(c, 15, &m.Stdin)
 	number(c, 16, &m.Ended)
+	raw(c, 17, &m.Handle)
 }

@@ -54,22 +54,38 @@ func (s *supervisor) accept() {
 }
 
 // welcome tells whether the peer may command this shim: it runs as the same
-// user, and is not of the tree that the shim is to contain. Otherwise it closes
-// the connection.
+// user, and no capsule runs it, neither below this shim nor below another.
+// Otherwise it closes the connection.
 func (s *supervisor) welcome(c *Conn) bool {
 	pid, uid, err := c.PeerCred()
 	ok := err == nil && uid == uint32(os.Geteuid())
 	if ok && s.spec.Isolation == IsolationPIDNS {
 		ok = pid == 0 // peers from outside of the namespace have no number in it
 	}
-	if ok && s.spec.Isolation == IsolationNone {
-		d := descendants{procfd: s.procfd, group: s.group}
-		ok = !descends(d.processes(), int(pid), os.Getpid())
-	}
+	ok = ok && s.isDaemon(c, int(pid))
 	if !ok {
 		c.Close()
 	}
 	return ok
+}
+
+// isDaemon tells whether nobody below a shim is at the other end. pid is the
+// peer's number in this namespace, or 0. Before Linux 6.5 a shim in a namespace
+// cannot learn who it is, and a program in another shim's namespace that runs as
+// the same user passes.
+func (s *supervisor) isDaemon(c *Conn, pid int) bool {
+	peer, err := c.PeerNumber(s.procfd)
+	if errors.Is(err, errors.ErrUnsupported) {
+		if s.spec.Isolation == IsolationPIDNS {
+			return true
+		}
+		peer, err = pid, nil
+	}
+	if err != nil {
+		return false
+	}
+	below, err := BelowShim(s.procfd, peer)
+	return err == nil && !below
 }
 
 // receive hands messages to the supervisor until the connection ends.
@@ -135,7 +151,7 @@ func (s *supervisor) tellState(seq uint64) {
 	s.ended = s.endedStreams()
 	m := &Message{
 		Type: TypeState, Seq: seq, Phase: PhaseRunning, Record: EncodeStarted(s.started),
-		Order: s.orders.fired, Due: s.orders.due, Stdin: s.in.told(), Ended: s.ended,
+		Order: s.orders.fired, Due: s.orders.due, Stdin: s.in.told(), Ended: s.ended, Handle: s.spec.ID,
 	}
 	s.tell(m, s.prog.pidfd)
 	s.tellStdin()
@@ -173,6 +189,9 @@ func (s *supervisor) signal(m *Message) uint32 {
 // was there. INT and TERM to the tree are to end it within a grace, in which a
 // stopped one would not hear them: it is continued.
 func (s *supervisor) send(sig unix.Signal, target uint32) error {
+	if target != TargetTree && target != TargetProgram {
+		return unix.EINVAL // a later version's: not to be taken for another
+	}
 	if target == TargetTree {
 		err := s.tree.signal(sig)
 		if err == nil && (sig == unix.SIGINT || sig == unix.SIGTERM) {

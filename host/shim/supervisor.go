@@ -20,6 +20,7 @@ type supervisor struct {
 	dir      int // the process directory
 	procfd   int // the machine's own /proc, opened before the namespace's
 	jail     *jail
+	oom      *oom
 	isolated string // what was applied
 	self     Identity
 	bootID   []byte
@@ -55,12 +56,14 @@ type delivery struct {
 
 // shimMain runs one program from spec to exit record.
 func shimMain() int {
+	score := openScore() // before it belongs to root
 	// Invariant: nothing of the process is readable by the program, which may
 	// run as the same user.
 	if unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) != nil {
 		return 1
 	}
-	s := &supervisor{children: catchSignals(), inbox: make(chan delivery), output: make(chan struct{}, 1), dir: shimDir}
+	s := &supervisor{children: catchSignals(), inbox: make(chan delivery), output: make(chan struct{}, 1), dir: shimDir, oom: score}
+	s.oom.protect()
 	conn, err := NewConn(shimConn)
 	if err != nil {
 		return 1
@@ -261,7 +264,7 @@ func (s *supervisor) launch() *Failed {
 		return failure("record", uint32(unix.EIO), err.Error())
 	}
 	var failed *stepError
-	s.jail.do(func() { s.prog, failed = start(s.spec, stdio) })
+	s.jail.do(func() { s.oom.lend(func() { s.prog, failed = start(s.spec, stdio) }) })
 	if failed != nil {
 		return failure(failed.step, failed.errno(), failed.Error())
 	}

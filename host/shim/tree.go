@@ -4,7 +4,6 @@ package shim
 
 import (
 	"os"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -123,22 +122,8 @@ func descends(all map[int]stat, pid, ancestor int) bool {
 
 // processes reads the stat of every process that procfd shows.
 func (d descendants) processes() map[int]stat {
-	fd, err := unix.Openat(d.procfd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil
-	}
-	dir := os.NewFile(uintptr(fd), "proc")
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return nil
-	}
 	all := map[int]stat{}
-	for _, name := range names {
-		pid, err := strconv.Atoi(name)
-		if err != nil {
-			continue
-		}
+	for _, pid := range numbers(d.procfd, ".") {
 		if s, err := readStat(d.procfd, pid); err == nil {
 			all[pid] = s
 		}

@@ -25,7 +25,7 @@ var errUsage = errors.New("/proc does not tell what the process uses")
 // leads to its files is read before and after: a process that has it both times
 // was not reaped in between, and so the number was nobody else's.
 func UsageOf(procfd, pidfd int) (u Usage, err error) {
-	pid, err := pidOf(procfd, pidfd)
+	pid, err := NumberOf(procfd, pidfd)
 	if err != nil {
 		return u, err
 	}
@@ -37,7 +37,7 @@ func UsageOf(procfd, pidfd int) (u Usage, err error) {
 	if err != nil {
 		return u, err
 	}
-	if again, err := pidOf(procfd, pidfd); err != nil || again != pid {
+	if again, err := NumberOf(procfd, pidfd); err != nil || again != pid {
 		return u, errReaped
 	}
 	var known [2]bool

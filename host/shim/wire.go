@@ -9,12 +9,6 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// ProtocolVersion is the version of messages, specs and records that this
-// build writes. Readers skip fields that they do not know, so a shim that
-// outlives an upgrade of its daemon works on under the newer one; the version
-// tells the newer one what not to expect.
-const ProtocolVersion = 1
-
 // MaxMessage is the most bytes a message may have: room for the two longest
 // paths that Linux knows (4 KiB each) and as much again, and well below the
 // 208 KiB that it gives a unix socket by default.

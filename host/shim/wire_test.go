@@ -19,7 +19,7 @@ var (
 	someMessage  = Message{
 		Version: ProtocolVersion, Type: TypeSignal, Seq: 1 << 60, PID: 1, Errno: 3, Text: "t", Signal: 15, Target: TargetTree,
 		Cause: "cancel", Order: "lifetime", Due: 1 << 50, Phase: PhaseRunning, Record: []byte("r"), Isolation: IsolationNone,
-		Stdin: StdinOpen, Ended: EndedStderr,
+		Stdin: StdinOpen, Ended: EndedStderr, Handle: bytes.Repeat([]byte{1}, 16),
 	}
 	someSpec = Spec{
 		ID: bytes.Repeat([]byte{1}, 16), Argv: []string{"sh", "-c", "", "echo"}, Path: "sh", Env: []string{"A=", "B=c"},
@@ -27,7 +27,7 @@ var (
 		KeepStdin: true, Backpressure: true,
 		Files: []InjectedFile{{EnvKey: "POLICY", Size: 1 << 20}, {Path: "/etc/vendor/policy", Size: 0}}, Ground: Ground{Workspace: "/w", Processes: "/p"},
 	}
-	someReady   = Ready{Version: 1, Shim: someIdentity, Isolation: "pidns+mount", Boot: 8, Wall: 9, BootID: []byte{1}}
+	someReady   = Ready{Version: ProtocolVersion, Shim: someIdentity, Isolation: "pidns+mount", Boot: 8, Wall: 9, BootID: []byte{1}}
 	someStarted = Started{Program: someIdentity, Shim: someIdentity, Isolation: "none", Executable: someFile, Interpreter: &someFile, Boot: 1, Wall: 2, BootID: []byte{1}}
 	someFailed  = Failed{Step: "exec", Errno: 2, Detail: "no", Boot: 3, Wall: 4}
 	someExit    = Exit{

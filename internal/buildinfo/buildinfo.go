@@ -3,10 +3,18 @@ package buildinfo
 
 import "runtime/debug"
 
-// Version returns the module's version as the go command stamped it, or the
-// commit it was built from ("devel-0123456789ab", with "-dirty" if the tree had
-// changes), or "devel" where neither is known.
+// version is what a packager calls the build, by
+//
+//	go build -ldflags "-X github.com/astrid-os/processledger/internal/buildinfo.version=1.2.3"
+var version string
+
+// Version returns what the build was called, else the module's version as the go
+// command stamped it, or the commit it was built from ("devel-0123456789ab", with
+// "-dirty" if the tree had changes), or "devel" where nothing is known.
 func Version() string {
+	if version != "" {
+		return version
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "devel"

@@ -188,8 +188,13 @@ func call[T any](ctx context.Context, c *Client, method, path string, q url.Valu
 }
 
 // send sends one request; the response's body is the caller's to close. Any
-// status but 200 becomes an error.
+// status but 200 becomes an error. While the daemon is restarted it waits for the
+// one that takes over.
 func (c *Client) send(ctx context.Context, method, path string, q url.Values, body any, accept string) (*http.Response, error) {
+	return patiently(ctx, func() (*http.Response, error) { return c.sendOnce(ctx, method, path, q, body, accept) })
+}
+
+func (c *Client) sendOnce(ctx context.Context, method, path string, q url.Values, body any, accept string) (*http.Response, error) {
 	req, err := c.request(ctx, method, path, q, body)
 	if err != nil {
 		return nil, err

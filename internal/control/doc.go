@@ -17,6 +17,7 @@
 //	POST /v1/invoke          [Invocation] → [Answer]
 //	POST /v1/cancel          [CancelRequest] → [CancelAnswer]
 //	POST /v1/stop            [StopRequest] → [StopAnswer]: one process, by its handle
+//	POST /v1/daemon/restart  [RestartRequest] → [RestartAnswer]: another daemon takes over
 //	POST /v1/run             [RunRequest], module and input → lines of [RunLine] while it runs
 //
 // An answer of lines ends with an [EndLine]; without it, it was cut off.
@@ -25,4 +26,8 @@
 // meaning. A failure is an HTTP status with an [Error] as its body. Both sides
 // send [VersionHeader]; a server refuses a client that is newer than itself,
 // and a request without the header (curl) is taken as it is.
+//
+// While a daemon makes way for another one, requests are refused and streams end
+// with [CodeRestarting]. Nothing was done about such a request: a [Client] repeats
+// it until the next daemon answers. Whoever connects meanwhile waits.
 package control

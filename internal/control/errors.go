@@ -16,6 +16,7 @@ const (
 	CodeQuota       Code = "quota"         // a cap is reached
 	CodeNotFound    Code = "not-found"     // no such principal, capsule, handle, segment
 	CodeUnavailable Code = "unavailable"   // not now: starting, recovering, stopping
+	CodeRestarting  Code = "restarting"    // not now: another daemon takes over; nothing was done, ask again
 	CodeLedger      Code = "ledger"        // the ledger cannot commit
 	CodeCorrupt     Code = "corrupt"       // the ledger is damaged
 	CodeGap         Code = "gap"           // events that were asked for are missing
@@ -37,6 +38,7 @@ var rulings = map[Code]ruling{
 	CodeQuota:       {http.StatusTooManyRequests, 6},
 	CodeNotFound:    {http.StatusNotFound, 3},
 	CodeUnavailable: {http.StatusServiceUnavailable, 4},
+	CodeRestarting:  {http.StatusServiceUnavailable, 4},
 	CodeLedger:      {http.StatusInsufficientStorage, 1},
 	CodeCorrupt:     {http.StatusInternalServerError, 10},
 	CodeGap:         {http.StatusGone, 11},

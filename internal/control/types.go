@@ -36,7 +36,8 @@ const (
 	PhaseStarting   Phase = "starting"   // the ledger is being opened
 	PhaseRecovering Phase = "recovering" // ledger and disk are being matched; no spawn yet
 	PhaseReady      Phase = "ready"
-	PhaseStopping   Phase = "stopping" // an orderly shutdown runs
+	PhaseRestarting Phase = "restarting" // calls may end; then another daemon takes over
+	PhaseStopping   Phase = "stopping"   // an orderly shutdown runs
 
 	// PhaseDamaged comes instead of recovering where the ledger cannot be
 	// opened: what runs can be listed and ended, nothing else.
@@ -63,6 +64,8 @@ type Status struct {
 	Isolation Isolation    `json:"isolation"`
 	Ledger    LedgerStatus `json:"ledger"`
 	Recovery  *Recovery    `json:"recovery,omitempty"` // nil until recovery has finished
+	Progress  *Progress    `json:"progress,omitempty"` // of the recovery; nil but while it goes on
+	Restart   *Restart     `json:"restart,omitempty"`  // nil unless this daemon took over from another one
 	Live      int          `json:"live"`               // processes that hold a slot
 	Retained  int          `json:"retained"`           // terminal handles not yet released
 	Usage     []Usage      `json:"usage"`              // principals and capsules that have processes, by scope
@@ -87,24 +90,18 @@ type LedgerStatus struct {
 	// Failed is why nothing can be committed just now; empty: all is well.
 	Failed string `json:"failed,omitempty"`
 
-	// State is how it stands, since when, why, and what to do about it, for
-	// people; empty before the ledger is open.
-	State  LedgerState `json:"state,omitempty"`
-	Since  *time.Time  `json:"since,omitempty"`
-	Error  string      `json:"error,omitempty"`
-	Remedy string      `json:"remedy,omitempty"`
+	// State is "ok"; "full" where nothing starts and endings are recorded as
+	// long as the reserve lasts; "failed" where nothing can be recorded, but
+	// what runs can be ended; LedgerDamaged. Empty before the ledger is open.
+	State  string     `json:"state,omitempty"`
+	Since  *time.Time `json:"since,omitempty"`  // when that state was first seen; not with "ok"
+	Error  string     `json:"error,omitempty"`  // what the system said
+	Remedy string     `json:"remedy,omitempty"` // what to do, one sentence
 }
 
-// LedgerState is how the ledger stands.
-type LedgerState string
-
-// The states.
-const (
-	LedgerOK      LedgerState = "ok"
-	LedgerFailed  LedgerState = "failed"  // it cannot commit; the daemon tries again
-	LedgerFull    LedgerState = "full"    // it takes what is needed to end what runs
-	LedgerDamaged LedgerState = "damaged" // it cannot be read: a person has to see to it
-)
+// LedgerDamaged is the state of a ledger that cannot be opened, or has lost
+// events: a person has to see to it.
+const LedgerDamaged = "damaged"
 
 // Recovery is what the matching of ledger and disk at the start found.
 type Recovery struct {
@@ -118,6 +115,29 @@ type Recovery struct {
 	Resumed uint32 `json:"resumed"` // unfinished cancels, stops and timers taken up again
 
 	TookNano int64 `json:"took_ns"` // from recovery.started to recovery.finished, ns
+
+	LostReboot      uint32 `json:"lost_reboot"`       // of those lost: by a restart of the machine
+	LostMaybe       uint32 `json:"lost_maybe"`        // of those lost: of which nothing tells whether they ran
+	LostNoDirectory uint32 `json:"lost_no_directory"` // of those lost: whose process directory is gone, too
+	Released        uint32 `json:"released"`          // ended before, and released now
+	Retained        uint32 `json:"retained"`          // ended before, and kept for their creators
+	Pending         uint32 `json:"pending"`           // not at their end when it finished
+	Silent          uint32 `json:"silent"`            // of those pending: whose shim had not answered
+	Damaged         uint32 `json:"damaged"`           // process directories with records that cannot be read
+	Trash           uint32 `json:"trash"`             // deletions that were finished
+	Foreign         uint32 `json:"foreign"`           // programs that this ledger cannot have decided on
+	Missing         uint32 `json:"missing"`           // handles whose process directory is gone
+	Unsent          uint32 `json:"unsent"`            // signals ordered of which nobody knows whether they arrived
+
+	// Settling is how many of what it found are still being ended or waited
+	// for now; 0 where no daemon answers.
+	Settling uint32 `json:"settling"`
+}
+
+// Progress is how far the recovery has come that goes on.
+type Progress struct {
+	Matched uint32 `json:"matched"` // handles and directories of which the ledger holds what becomes of them
+	Total   uint32 `json:"total"`
 }
 
 // Usage is how many live processes one scope has.

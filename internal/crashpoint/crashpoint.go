@@ -19,6 +19,7 @@ const (
 	Ledger    Component = "ledger"
 	Daemon    Component = "daemon"
 	Shim      Component = "shim"
+	Restart   Component = "restart"
 	Recovery  Component = "recovery"
 	Migration Component = "migration"
 	Salvage   Component = "salvage"

@@ -5,7 +5,7 @@ import "slices"
 // Points lists every crash point of the program. A call of Here with a name
 // that is not listed, a name listed twice, and a name without a call are test
 // failures.
-var Points = slices.Concat(ledgerPoints, shimPoints, hostPoints, recoveryPoints, migrationPoints, salvagePoints, latePoints, restorePoints)
+var Points = slices.Concat(ledgerPoints, shimPoints, hostPoints, restartPoints, recoveryPoints, migrationPoints, salvagePoints, latePoints, restorePoints)
 
 // ledgerPoints are passed by whoever writes the ledger.
 var ledgerPoints = []Point{
@@ -18,6 +18,8 @@ var ledgerPoints = []Point{
 	{"ledger.commit.published", Ledger, "the whole batch; those who waited for it were not told"},
 	{"ledger.roll.sealed", Ledger, "a sealed newest segment; the next opening begins its successor"},
 	{"ledger.roll.opened-to-auditors", Ledger, "a sealed newest segment; the next opening begins its successor"},
+	{"ledger.snapshot.written", Ledger, "a snapshot under a temporary name, which is removed after the next one"},
+	{"ledger.snapshot.renamed", Ledger, "one snapshot more than is kept"},
 	{"ledger.fail.marked", Ledger, "a newest segment that is marked as abandoned; the next opening salvages it"},
 	{"ledger.salvage.set-aside", Ledger, "an abandoned segment and its finished copy under a temporary name; the next opening salvages again"},
 }
@@ -69,10 +71,19 @@ var hostPoints = []Point{
 	{"daemon.stopped", Daemon, "an orderly end, all of it recorded"},
 }
 
+// restartPoints are passed while one daemon makes way for the next, beside those of
+// an orderly end.
+var restartPoints = []Point{
+	{"daemon.restart.draining", Restart, "a daemon that served and takes no more calls; nothing has ended"},
+	{"daemon.restart.exec", Restart, "an orderly end, all of it recorded, and nobody who goes on"},
+	{"daemon.restart.taken", Restart, "the same: the next daemon has the lock and the socket, and nothing else"},
+}
+
 // recoveryPoints are passed while a start matches ledger and disk. Recovery
 // also passes the daemon's own points, where it does what the daemon does.
 var recoveryPoints = []Point{
 	{"recovery.started", Recovery, "a recovery that has begun and done nothing"},
+	{"recovery.end.requested", Recovery, "a KILL requested for a process whose owner is gone, and not sent"},
 	{"recovery.kill.requested", Recovery, "a KILL requested for a silent shim, and not sent"},
 	{"recovery.orphan.found", Recovery, "a recorded orphan whose shim was not killed"},
 	{"recovery.orphan.recorded", Recovery, "a recorded orphan whose directory was not deleted"},

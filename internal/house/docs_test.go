@@ -46,7 +46,7 @@ func TestEveryDependencyHasAReason(t *testing.T) {
 // TestLinksOfDocsExist follows the README's and the docs' relative links.
 func TestLinksOfDocsExist(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^):#]+)[^)]*\)`)
-	for _, doc := range []string{"README.md", "docs/WHY.md", "docs/EVENTS.md", "docs/CLI-JSON.md", "docs/BENCHMARKS.md", "docs/GUESTS.md"} {
+	for _, doc := range []string{"README.md", "docs/WHY.md", "docs/EVENTS.md", "docs/CLI-JSON.md", "docs/BENCHMARKS.md", "docs/GUESTS.md", "docs/OPERATIONS.md"} {
 		for _, m := range link.FindAllStringSubmatch(read(t, doc), -1) {
 			target := filepath.Join("..", "..", filepath.Dir(doc), m[1])
 			if _, err := os.Stat(target); err != nil {

@@ -16,14 +16,20 @@ func daemonStarted(b *event.DaemonStarted) string {
 		s += ", kernel " + b.Kernel
 	}
 	s += ")"
+	if b.Replaces != "" {
+		s += fmt.Sprintf("; it took over from version %s in a restart, and none was in charge for %s", b.Replaces, nanos(b.GapNano))
+	}
 	if b.Isolation == "" {
 		return s
 	}
 	return s + "; each program runs " + isolation(b.Isolation)
 }
 
-func daemonStopped(b *event.DaemonStopped) string {
+func daemonStopped(e *event.Event, b *event.DaemonStopped) string {
 	s := "the daemon stopped in good order" + because(b.Reason)
+	if b.Successor != "" {
+		s = fmt.Sprintf("the daemon made way for version %s of itself (%s), as %s asked", b.Successor, ui.Safe(b.Binary), Actor(e))
+	}
 	if b.Ended > 0 {
 		s += ", after it had ended " + ui.Count(b.Ended, "process")
 	}
@@ -31,6 +37,13 @@ func daemonStopped(b *event.DaemonStopped) string {
 }
 
 func recoveryFinished(b *event.RecoveryFinished) string {
+	return fmt.Sprintf("recovery finished in %s: %s", nanos(b.TookNano), list(Found(b)))
+}
+
+// Found says what a recovery found and did, in the order of what matters most
+// to who has programs running: phrases that go on from "recovery finished:".
+// There is always one.
+func Found(b *event.RecoveryFinished) []string {
 	var found []string
 	add := func(n uint32, one, more string) {
 		if n == 1 {
@@ -42,15 +55,49 @@ func recoveryFinished(b *event.RecoveryFinished) string {
 	add(b.Adopted, "process was taken in again", "processes were taken in again")
 	add(b.Exited, "had exited meanwhile", "had exited meanwhile")
 	add(b.Ended, "was cancelled because its owner was gone", "were cancelled because their owners were gone")
-	add(b.Lost, "was lost", "were lost")
+	add(b.Lost, "was lost"+lostParts(b), "were lost"+lostParts(b))
 	add(b.Aborted, "had never run", "had never run")
 	add(b.Failed, "had failed to start", "had failed to start")
 	add(b.Orphans, "orphan was ended", "orphans were ended")
 	add(b.Resumed, "unfinished ending was taken up again", "unfinished endings were taken up again")
+	add(b.Unsent, "signal had been ordered and nobody knows whether it arrived", "signals had been ordered and nobody knows whether they arrived")
+	add(b.Released, "ended process was released", "ended processes were released")
+	add(b.Retained, "ended process was kept for its creator", "ended processes were kept for their creators")
+	add(b.Trash, "deletion was finished", "deletions were finished")
+	add(b.Damaged, "process directory has records that cannot be read", "process directories have records that cannot be read")
+	add(b.Foreign, "program had run that this ledger knows nothing of (restored from an older copy?)", "programs had run that this ledger knows nothing of (restored from an older copy?)")
+	add(b.Missing, "process directory was missing", "process directories were missing")
+	add(b.Pending, "was still being ended or waited for"+silentPart(b), "were still being ended or waited for"+silentPart(b))
 	if len(found) == 0 {
 		found = []string{"nothing was left to settle"}
 	}
-	return fmt.Sprintf("recovery finished in %s: %s", nanos(b.TookNano), list(found))
+	return found
+}
+
+// lostParts says why processes were lost, where it was not their shims' death.
+func lostParts(b *event.RecoveryFinished) string {
+	var why []string
+	for _, c := range []struct {
+		n    uint32
+		what string
+	}{
+		{b.LostReboot, "by the restart of the machine"}, {b.LostMaybe, "without a trace of whether they ran"}, {b.LostNoDirectory, "with their directories"},
+	} {
+		if c.n > 0 {
+			why = append(why, fmt.Sprintf("%d %s", c.n, c.what))
+		}
+	}
+	if len(why) == 0 {
+		return ""
+	}
+	return " (" + list(why) + ")"
+}
+
+func silentPart(b *event.RecoveryFinished) string {
+	if b.Silent == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d without an answer of the shim)", b.Silent)
 }
 
 var segmentReasons = phrases{

@@ -113,5 +113,24 @@ func orphanEnded(e *event.Event, b *event.OrphanEnded) string {
 	if !e.Handle.IsZero() {
 		what += ", of process " + e.Handle.String()
 	}
-	return what + because(b.Reason)
+	return what + because(b.Reason) + orphanRan(b)
+}
+
+// orphanRan says what is known of an orphan's program.
+func orphanRan(b *event.OrphanEnded) string {
+	switch {
+	case b.Failed != nil:
+		return "; its program could not be started"
+	case b.Started != nil && b.Exited != nil:
+		return fmt.Sprintf("; it had run %s, which %s", orUnnamed(b.Started.Executable.Path), Exit(b.Exited.Exit))
+	case b.Started != nil && b.Shim != nil:
+		return "; it ran " + orUnnamed(b.Started.Executable.Path)
+	case b.Started != nil:
+		return fmt.Sprintf("; it had run %s, and how that ended is unknown", orUnnamed(b.Started.Executable.Path))
+	case b.Exited != nil:
+		return "; its program " + Exit(b.Exited.Exit)
+	case b.Go:
+		return "; it may have run a program"
+	}
+	return ""
 }

@@ -46,7 +46,7 @@ func (t teller) words(e *event.Event) string {
 	case *event.DaemonStarted:
 		return daemonStarted(b)
 	case *event.DaemonStopped:
-		return daemonStopped(b)
+		return daemonStopped(e, b)
 	case *event.RecoveryStarted:
 		return fmt.Sprintf("recovery began, with %s unfinished in the ledger and %s on disk",
 			ui.Count(b.Handles, "process"), ui.Count(b.Directories, "process directory"))

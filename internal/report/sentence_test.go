@@ -22,9 +22,13 @@ func aboutTheHouse() []event.Body {
 		&event.DaemonStarted{Isolation: "none"},
 		&event.DaemonStopped{Reason: "signal: terminated", Ended: 2},
 		&event.DaemonStopped{},
+		&event.DaemonStopped{Reason: "restart", Ended: 1, Successor: "0.2.0", Binary: "/opt/astrid/astridd"},
+		&event.DaemonStarted{Version: "0.2.0", PID: 77, UID: 0, Replaces: "0.1.0", GapNano: 48e6},
 		&event.RecoveryStarted{Handles: 3, Directories: 1},
 		&event.RecoveryFinished{Exited: 1, Ended: 2, Lost: 1, TookNano: 12e6},
 		&event.RecoveryFinished{TookNano: 900e3},
+		&event.RecoveryFinished{TookNano: 1e9, Lost: 4, LostReboot: 1, LostMaybe: 1, LostNoDirectory: 1, Unsent: 1, Released: 1, Retained: 2, Trash: 1, Damaged: 1, Foreign: 2, Missing: 1, Pending: 3, Silent: 2},
+		&event.RecoveryFinished{TookNano: 1e6, Lost: 1, LostReboot: 1, Foreign: 1, Pending: 1},
 		&event.SegmentOpened{Ordinal: 1, Layout: 1, Reason: "first"},
 		&event.SegmentOpened{Ordinal: 3, Layout: 1, PreviousFirst: 100, Reason: "salvaged", SalvagedThrough: 140},
 		&event.ClockStepped{DeltaNano: int64(3200 * time.Millisecond)},
@@ -90,6 +94,12 @@ func aboutProcesses() []event.Body {
 		&event.HandleReleased{Reason: "dropped"},
 		&event.OrphanEnded{Directory: "01ABC", Reason: "nothing in the ledger"},
 		&event.OrphanEnded{Directory: "01ABC", Shim: &event.Identity{PID: 5}},
+		&event.OrphanEnded{Directory: "01ABC", Shim: &event.Identity{PID: 5}, Go: true, Started: &event.ProcessStarted{Executable: event.File{Path: "/usr/bin/git"}}},
+		&event.OrphanEnded{Directory: "01ABC", Go: true, Started: &event.ProcessStarted{Executable: event.File{Path: "/usr/bin/git"}}, Exited: &event.ProcessExited{Exit: event.Exit{Signal: ptr[int32](9)}}},
+		&event.OrphanEnded{Directory: "01ABC", Go: true, Started: &event.ProcessStarted{Executable: event.File{Path: "/usr/bin/git"}}},
+		&event.OrphanEnded{Directory: "01ABC", Go: true, Failed: &event.SpawnFailed{Step: "exec"}},
+		&event.OrphanEnded{Directory: "01ABC", Go: true, Exited: &event.ProcessExited{Exit: event.Exit{Code: ptr[int32](3)}}},
+		&event.OrphanEnded{Directory: "01ABC", Go: true},
 	}
 }
 

@@ -91,15 +91,16 @@ func (p phrases) say(reason string) string {
 
 var (
 	releaseReasons = phrases{
-		"dropped":       "the guest dropped it",
-		"sync-finished": "its spawn has returned",
-		"instance-gone": "the capsule's instance is gone",
-		"refused":       "the spawn was refused",
-		"recovered":     "nobody held it after a restart",
-		"shutdown":      "the daemon was shutting down",
-		"released":      "the guest released it",
-		"stopped":       "it was stopped",
-		"retention":     "the time it was kept after its end is up",
+		"dropped":        "the guest dropped it",
+		"sync-finished":  "its spawn has returned",
+		"instance-gone":  "the capsule's instance is gone",
+		"refused":        "the spawn was refused",
+		"recovered":      "nobody held it after a restart",
+		"shutdown":       "the daemon was shutting down",
+		"daemon-restart": "the daemon made way for another",
+		"released":       "the guest released it",
+		"stopped":        "it was stopped",
+		"retention":      "the time it was kept after its end is up",
 	}
 	overflows = phrases{
 		"unknown":      "a full one loses the oldest", // the default
@@ -111,9 +112,10 @@ var (
 		"ended":   "it was a program that was run, and has left",
 	}
 	stopReasons = phrases{
-		"guest":    "by its id",
-		"operator": "", // said before
-		"shutdown": "the daemon is shutting down",
+		"guest":          "by its id",
+		"operator":       "", // said before
+		"shutdown":       "the daemon is shutting down",
+		"daemon-restart": "the daemon makes way for another",
 	}
 	disarmReasons = phrases{
 		"guest":    "its capsule asked for that",
@@ -123,6 +125,7 @@ var (
 		"caller-gone":    "the caller had left",
 		"cancelled":      "a cancel came first",
 		"shutdown":       "the daemon was shutting down",
+		"daemon-restart": "the daemon made way for another",
 		"shim-not-ready": "its shim did not become ready",
 		"daemon-died":    "the daemon died before it gave the go",
 		"commit-failed":  "the ledger could not be sure of the decision",
@@ -130,20 +133,22 @@ var (
 	lostReasons = phrases{
 		"shim-killed":  "its shim was killed",
 		"reboot":       "the machine was restarted",
-		"may-have-run": "it had its go, and nothing tells whether it ran",
+		"may-have-run": "it may have had its go, and nothing tells whether it ran",
+		"no-directory": "its process directory is gone, and nobody lives whom it named",
 	}
 	causes = phrases{
-		"self":       "by itself",
-		"signal":     "by a signal of its capsule",
-		"kill":       "because its capsule killed it",
-		"cancel":     "because it was cancelled",
-		"stop":       "because it was stopped",
-		"lifetime":   "because its time was up",
-		"idle":       "because nobody had touched it for too long",
-		"orphaned":   "because no daemon was there for too long",
-		"owner-lost": "because the instance that owned it was gone after a restart",
-		"released":   "because its handle was released",
-		"shutdown":   "because the daemon shut down",
+		"self":           "by itself",
+		"signal":         "by a signal of its capsule",
+		"kill":           "because its capsule killed it",
+		"cancel":         "because it was cancelled",
+		"stop":           "because it was stopped",
+		"lifetime":       "because its time was up",
+		"idle":           "because nobody had touched it for too long",
+		"orphaned":       "because no daemon was there for too long",
+		"owner-lost":     "because the instance that owned it was gone after a restart",
+		"released":       "because its handle was released",
+		"shutdown":       "because the daemon shut down",
+		"daemon-restart": "because the daemon made way for another",
 	}
 	namespaces = phrases{
 		"pidns": "PID", "userns": "user", "mount": "mount", "netns": "network", "ipcns": "IPC", "utsns": "UTS",

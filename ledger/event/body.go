@@ -38,15 +38,27 @@ type DaemonStarted struct {
 	Kernel       string // uname release
 	Isolation    string // "pidns" or "none": what programs will run in
 	ConfigSHA256 []byte // of the config text as read
+
+	// Replaces is the version of the daemon that handed over to this one in an
+	// orderly restart, empty for any other start.
+	Replaces string
+
+	// GapNano is how long no daemon was in charge then, by CLOCK_BOOTTIME, ns:
+	// from the moment the old one had let go of ledger and shims to just before
+	// this event.
+	GapNano int64
 	rest
 }
 
 // DaemonStopped is written by an orderly shutdown, last.
 //
-// Actor: host. Scope: none.
+// Actor: host; of a restart the operator who asked for it. Scope: none.
 type DaemonStopped struct {
-	Reason string // "signal: terminated", "operator", …
+	Reason string // "signal: terminated", "restart", …
 	Ended  uint32 // processes ended by the shutdown
+
+	Successor string // version of the build that goes on after a restart; empty if nobody does
+	Binary    string // path of its program
 	rest
 }
 
@@ -72,6 +84,30 @@ type RecoveryFinished struct {
 	Orphans  uint32 // shims and directories unknown to the ledger or terminal in it, ended
 	Resumed  uint32 // unfinished cancels, stops and timers taken up again
 	TookNano int64  // from recovery.started to this event, ns
+
+	LostReboot      uint32 // of those lost: by a restart of the machine
+	LostMaybe       uint32 // of those lost: of which nothing tells whether they ran
+	LostNoDirectory uint32 // of those lost: whose process directory is gone, too
+
+	Released uint32 // processes that had ended before, whose handles nobody can hold any more
+	Retained uint32 // persistent processes that had ended before, kept for their creators
+	Pending  uint32 // of all that was found: not at its end yet, but ended or waited for in the background from here on
+	Silent   uint32 // of those pending: whose shim had not answered, or left, by then
+	Damaged  uint32 // process directories with records that cannot be read
+	Trash    uint32 // directories whose deletion an earlier daemon had begun
+
+	// Foreign is how many programs were let run that this ledger cannot have
+	// decided on, because it tells nothing of the time in which they were asked
+	// for: it was restored from an older copy, or replaced. They are ended as
+	// orphans.
+	Foreign uint32
+
+	// Missing is how many handles have lost their process directory: the
+	// directories were deleted or replaced, or the ledger was restored from an
+	// older copy.
+	Missing uint32
+
+	Unsent uint32 // signals requested before and not recorded as sent: nobody knows whether they arrived
 	rest
 }
 
@@ -229,7 +265,7 @@ type ProcessExited struct {
 
 	// Cause is what ended it: "self", or the cause of the order that did:
 	// "signal", "kill", "cancel", "stop", "lifetime", "idle", "orphaned",
-	// "owner-lost", "released", "shutdown".
+	// "owner-lost", "released", "shutdown", "daemon-restart".
 	Cause string
 
 	UserNano   int64         // CPU time in user mode, of the program and what it reaped, ns
@@ -253,7 +289,7 @@ type ProcessExited struct {
 //
 // Actor: host. Scope: as in spawn.requested.
 type ProcessLost struct {
-	Reason  string // "shim-killed", "reboot", "may-have-run"
+	Reason  string // "shim-killed", "reboot", "may-have-run", "no-directory"
 	Detail  string // one sentence for people
 	Witness *Exit  // the exit that a second witness saw, if one did
 	rest
@@ -284,7 +320,7 @@ type CancelFinished struct {
 // Actor: whoever asks for it. Scope: as in spawn.requested.
 type StopRequested struct {
 	GraceNano int64  // from TERM to KILL, ns
-	Reason    string // "guest", "operator", "shutdown", …
+	Reason    string // "guest", "operator", "shutdown", "daemon-restart", …
 	rest
 }
 
@@ -346,7 +382,7 @@ type SignalSent struct {
 // Actor: host. Scope: as in spawn.requested.
 type HandleReleased struct {
 	// Reason is "dropped", "sync-finished", "instance-gone", "refused",
-	// "recovered" or "shutdown"; of a persistent process "released" (the guest
+	// "recovered", "shutdown" or "daemon-restart"; of a persistent process "released" (the guest
 	// released it), "stopped" (a stop was through) or "retention" (its timer
 	// ran out).
 	Reason string
@@ -396,11 +432,19 @@ type StdinClosed struct {
 // OrphanEnded records a shim or a directory that the ledger knows nothing of,
 // or knows as terminal, and that was ended.
 //
+// It is written before the shim is killed, and once more before its directory
+// is deleted, each time with what the directory tells by then: where the ledger
+// was restored from an older copy, nothing else tells of the program.
+//
 // Actor: host. Scope: the handle, if the name of the directory is one.
 type OrphanEnded struct {
-	Directory string    // name of its directory
-	Shim      *Identity // absent if no shim lived
-	Reason    string    // what the ledger knows of it, as a sentence for people
+	Directory string          // name of its directory
+	Shim      *Identity       // absent if no shim lived
+	Reason    string          // what the ledger knows of it, as a sentence for people
+	Go        bool            // it was let run a program; without, nothing ran
+	Started   *ProcessStarted // its record of the start, if it has one
+	Failed    *SpawnFailed    // its record of a start that failed, if it has one
+	Exited    *ProcessExited  // its record of the exit, if it has one
 	rest
 }
 

@@ -142,7 +142,7 @@ type SpawnDecided struct {
 //
 // Actor: host. Scope: as in spawn.requested.
 type SpawnAborted struct {
-	Reason string // "caller-gone", "cancelled", "shutdown", "shim-not-ready", "daemon-died", "commit-failed"
+	Reason string // "caller-gone", "cancelled", "shutdown", "daemon-restart", "shim-not-ready", "daemon-died", "commit-failed"
 	Detail string // one sentence for people
 	rest
 }

@@ -42,10 +42,10 @@ func exampleEvents() []*Event {
 		scope Scope
 		body  Body
 	}{
-		{host, &DaemonStarted{Version: "v0.1.0", PID: 4242, UID: 1000, Kernel: "6.12.30", Isolation: "pidns", ConfigSHA256: exampleDigest}},
-		{host, &DaemonStopped{Reason: "signal: terminated", Ended: 2}},
+		{host, &DaemonStarted{Version: "v0.1.0", PID: 4242, UID: 1000, Kernel: "6.12.30", Isolation: "pidns", ConfigSHA256: exampleDigest, Replaces: "v0.0.9", GapNano: 48_000_000}},
+		{host, &DaemonStopped{Reason: "restart", Ended: 2, Successor: "v0.1.0", Binary: "/usr/local/bin/astridd"}},
 		{host, &RecoveryStarted{Handles: 3, Directories: 3}},
-		{host, &RecoveryFinished{Adopted: 1, Exited: 2, TookNano: 41_000_000}},
+		{host, &RecoveryFinished{Adopted: 1, Exited: 2, TookNano: 41_000_000, Retained: 1, Pending: 1, Silent: 1}},
 		{host, &SegmentOpened{Ordinal: 2, Layout: 1, StateSHA256: exampleDigest, PreviousSHA256: exampleDigest, PreviousFirst: 1, Reason: "full"}},
 		{host, &ClockStepped{DeltaNano: -3_600_000_000_000}},
 		{with(Scope{Capsule: "builder"}, ActorHost, ulid.ULID{}), &CapsuleLoaded{
@@ -85,7 +85,11 @@ func exampleEvents() []*Event {
 		{byHost, &SignalRequested{Signal: 15, Target: TargetTree, Cause: "cancel", Cancel: exampleCancel[:]}},
 		{byHost, &SignalSent{Request: 24, Signal: 15, Detail: "the program has ended"}},
 		{byHost, &HandleReleased{Reason: "dropped"}},
-		{with(Scope{}, ActorHost, exampleHandle), &OrphanEnded{Directory: exampleHandle.String(), Shim: &exampleShim, Reason: "terminal"}},
+		{with(Scope{}, ActorHost, exampleHandle), &OrphanEnded{
+			Directory: exampleHandle.String(), Reason: "a directory without a handle: never decided, or released", Go: true,
+			Started: &ProcessStarted{Program: exampleProg, Shim: exampleShim, Isolation: "pidns", Executable: File{Path: "/usr/bin/git"}, StartedWall: wall, StartedBoot: 88_123_460_000_000},
+			Exited:  &ProcessExited{Exit: Exit{Signal: new(int32(9))}, Cause: "kill", EndedWall: wall + 1e9, EndedBoot: 88_124_460_000_000},
+		}},
 		{host, &LedgerMigrated{From: 1, To: 2, Backup: "/var/lib/astrid/backup-layout-1"}},
 		{attached, &HandleAttached{}},
 		{attached, &WatchArmed{Suffix: "build-server"}},

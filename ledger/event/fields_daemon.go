@@ -21,11 +21,15 @@ func (m *DaemonStarted) fields(v visitor) {
 	v.text(4, "kernel", &m.Kernel)
 	v.text(5, "isolation", &m.Isolation)
 	v.blob(6, "config_sha256", &m.ConfigSHA256)
+	v.text(7, "replaces", &m.Replaces)
+	v.i64(8, "gap_nano", &m.GapNano)
 }
 
 func (m *DaemonStopped) fields(v visitor) {
 	v.text(1, "reason", &m.Reason)
 	v.u32(2, "ended", &m.Ended)
+	v.text(3, "successor", &m.Successor)
+	v.text(4, "binary", &m.Binary)
 }
 
 func (m *RecoveryStarted) fields(v visitor) {
@@ -43,4 +47,16 @@ func (m *RecoveryFinished) fields(v visitor) {
 	v.u32(7, "orphans", &m.Orphans)
 	v.u32(8, "resumed", &m.Resumed)
 	v.i64(9, "took_nano", &m.TookNano)
+	v.u32(10, "lost_reboot", &m.LostReboot)
+	v.u32(11, "lost_maybe", &m.LostMaybe)
+	v.u32(12, "lost_no_directory", &m.LostNoDirectory)
+	v.u32(13, "released", &m.Released)
+	v.u32(14, "retained", &m.Retained)
+	v.u32(15, "pending", &m.Pending)
+	v.u32(16, "silent", &m.Silent)
+	v.u32(17, "damaged", &m.Damaged)
+	v.u32(18, "trash", &m.Trash)
+	v.u32(19, "foreign", &m.Foreign)
+	v.u32(20, "missing", &m.Missing)
+	v.u32(21, "unsent", &m.Unsent)
 }

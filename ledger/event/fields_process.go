@@ -88,4 +88,8 @@ func (m *OrphanEnded) fields(v visitor) {
 	v.text(1, "directory", &m.Directory)
 	optional(v, 2, "shim", &m.Shim)
 	v.text(3, "reason", &m.Reason)
+	v.flag(4, "go", &m.Go)
+	optional(v, 5, "started", &m.Started)
+	optional(v, 6, "failed", &m.Failed)
+	optional(v, 7, "exited", &m.Exited)
 }

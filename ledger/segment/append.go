@@ -33,6 +33,9 @@ func (s *Segment) Seal(last uint64) error {
 	})
 	if err == nil {
 		s.sealed = true
+		// What is held is of no use any more. A crash before it, or an error,
+		// leaves a file that takes more of the disk than it needs.
+		_ = GiveBack(s.path)
 	}
 	return err
 }

@@ -53,6 +53,42 @@ func (s *Segment) Reserve(b *Batch) (damaged bool, err error) {
 	return false, nil
 }
 
+// Hold gives the file at least n bytes of the disk behind its end: what it grows
+// into while the disk is full. The file is no longer for it, and nothing is
+// written. held is false where the file system cannot do that, or on an error,
+// which tells by [errors.Is] what the system said.
+//
+// A crash leaves the blocks with the file, or some of them; nobody misses them.
+func (s *Segment) Hold(n int64) (held bool, err error) {
+	if s.holdless || s.held >= s.size+n {
+		return !s.holdless, nil
+	}
+	f, err := os.OpenFile(s.path, os.O_WRONLY, 0)
+	if err != nil {
+		return false, fmt.Errorf("hold: %w", err)
+	}
+	err = errors.Join(allocate(f, s.size+n), f.Close())
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		s.holdless = true
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("hold %s: %w", s.path, err)
+	}
+	s.held = s.size + n
+	return true, nil
+}
+
+// GiveBack gives back what Hold took for the file at path and it did not need. What
+// is in the file stays as it is.
+func GiveBack(path string) error {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	return os.Truncate(path, fi.Size())
+}
+
 // inUse returns the bytes of the file that the last commit left in use.
 func (s *Segment) inUse() (n int64, err error) {
 	err = s.view(0, func(tx *bolt.Tx) error {
@@ -72,8 +108,10 @@ func (s *Segment) extend(f *os.File, want int64) (damaged bool, err error) {
 	end := max(want, fi.Size()+min(max(fi.Size()/4, minGrowth), maxGrowth))
 	zeros := make([]byte, minGrowth)
 	for off := fi.Size(); off < end; off += minGrowth {
-		if _, err := f.WriteAt(zeros, off); err != nil {
+		if _, err := f.WriteAt(zeros, off); err != nil && s.size < want {
 			return false, err
+		} else if err != nil {
+			break // enough for now; a larger batch will tell
 		}
 		s.size = off + minGrowth
 	}

@@ -35,6 +35,8 @@ type Segment struct {
 	used     atomic.Int64 // bytes in use as the last write transaction saw it
 	faulted  atomic.Bool  // bbolt may hold its locks for ever: see touch
 	size     int64        // of the file, as far as Reserve has made it; the writer's own
+	held     int64        // to where Hold has taken blocks of the disk; the writer's own
+	holdless bool         // the file system cannot do that
 }
 
 // OpenNewest opens the ledger's newest segment for appending. sizeCap is the

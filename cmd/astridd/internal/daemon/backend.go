@@ -25,19 +25,31 @@ func (d *Daemon) Unrecorded() []string {
 	return texts(e.host.Unrecorded())
 }
 
-// ready returns the engine once the daemon takes requests, else why not.
+// ready returns the engine once the daemon takes requests, else why not. While
+// calls may end before a restart, they can still be looked at, stopped and
+// cancelled.
 func (d *Daemon) ready() (*engine, error) {
 	if m := d.damage.Load(); m != nil {
 		return nil, m.refusal()
 	}
-	d.mu.Lock()
-	phase := d.phase
-	d.mu.Unlock()
+	phase := d.currentPhase()
 	e := d.engine.Load()
-	if e == nil || phase != control.PhaseReady {
-		return nil, control.Errorf(control.CodeUnavailable, "the daemon is %s", phase).WithHint("try again once status says ready")
+	switch {
+	case e != nil && (phase == control.PhaseReady || phase == control.PhaseRestarting):
+		return e, nil
+	case d.before != nil && phase != control.PhaseStopping:
+		return nil, control.Errorf(control.CodeRestarting, "the daemon is being restarted, and is %s", phase).WithHint("ask again in a moment")
 	}
-	return e, nil
+	return nil, control.Errorf(control.CodeUnavailable, "the daemon is %s", phase).WithHint("try again once status says ready")
+}
+
+// taking returns the engine while new calls are taken, else why not.
+func (d *Daemon) taking() (*engine, error) {
+	e, err := d.ready()
+	if err == nil && d.currentPhase() == control.PhaseRestarting {
+		err = control.Errorf(control.CodeRestarting, "the daemon is being restarted").WithHint("ask again in a moment")
+	}
+	return e, err
 }
 
 // Cancel implements serve.Backend.

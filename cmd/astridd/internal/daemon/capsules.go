@@ -58,7 +58,7 @@ func (d *Daemon) compile(ctx context.Context) (*capsule.Set, error) {
 func (d *Daemon) takeCapsules(ctx context.Context, e *engine) error {
 	list, admitted := d.judge(e.set)
 	var due []capsule.Due
-	_, err := d.live.Load().Decide(ctx, func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
+	_, err := d.live.Load().DecideEnding(ctx, func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
 		due = dueOf(tip, admitted)
 		return capsuleEvents(tip, admitted), nil
 	})

@@ -3,8 +3,10 @@
 // serves the control socket, and stops in order.
 //
 // What happens at a start, and why in this order, stands in start.go; the
-// orderly end in stop.go; what the control socket asks for in backend.go and
-// status.go.
+// orderly end in stop.go; the way from one build to the next in restart.go, with
+// what is tried of the next one in fitness.go and what it is left in handover.go;
+// what a service manager is told in manager.go; what the control socket asks for
+// in backend.go and status.go.
 package daemon
 
 import (
@@ -12,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -31,8 +32,11 @@ type Options struct {
 	Version string // of the build
 	Log     *slog.Logger
 
-	// Signals stop the daemon: the first in order, a second in haste.
+	// Signals stop the daemon: the first in order, a second in haste. Release
+	// ends their delivery: from its return on they do to the process what they do
+	// by default, and what was delivered before stands in Signals.
 	Signals <-chan os.Signal
+	Release func()
 }
 
 // Daemon is one run of astridd.
@@ -42,6 +46,19 @@ type Daemon struct {
 	log     *slog.Logger
 	started time.Time
 	kernel  string
+	program string // path by which it was started
+	manager *manager
+
+	// before is what the daemon left that this one took over from, nil at any
+	// other start.
+	before *handover
+
+	// restartMu is held while a restart is prepared; restarts holds the one that
+	// has begun.
+	restartMu sync.Mutex
+	restarts  chan *restarting
+
+	server *serve.Server
 
 	// migrated is what migrations did before the ledger was there to tell it.
 	migrated []*event.LedgerMigrated
@@ -68,16 +85,26 @@ type Daemon struct {
 	isolation control.Isolation
 	capsules  []control.Capsule
 	recovery  *event.RecoveryFinished
+	gap       time.Duration // of the restart in which it took over
 }
 
 // Run runs a daemon until a signal stops it. It returns nil after an orderly
-// stop, and an error if it could not start; then nothing runs any more.
+// stop, and an error if it could not start; then nothing runs any more. After a
+// restart it does not return: the next daemon goes on in this process.
 func Run(o Options) error {
 	d := &Daemon{
 		cfg: o.Config, version: o.Version, log: o.Log, started: time.Now(), kernel: kernelRelease(), phase: control.PhaseStarting,
+		manager: newManager(o.Log), restarts: make(chan *restarting, 1),
 	}
 	spread()
-	lock, err := lockData(d.cfg.Data, Holder{PID: os.Getpid(), Version: d.version, Started: d.started})
+	var err error
+	if d.program, err = ownProgram(); err != nil {
+		return err
+	}
+	if d.before, err = takeHandover(); err != nil {
+		return err
+	}
+	lock, err := d.lock()
 	if err != nil {
 		return err
 	}
@@ -88,21 +115,40 @@ func Run(o Options) error {
 	} else if err != nil {
 		return err
 	}
-	listener, err := listen(d.cfg.Socket, len(d.cfg.Operators) > 0)
+	s, err := d.openSocket()
 	if err != nil {
 		return err
 	}
-	srv := serve.New(serve.Options{Backend: d, Operators: d.operators(), Log: d.log})
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(listener) }()
-	d.log.Info("control socket is open", "socket", d.cfg.Socket, "data", d.cfg.Data, "pid", os.Getpid(), "version", d.version)
-	return errors.Join(d.run(o.Signals, served), d.closeServer(srv, listener))
+	w := watch(o.Signals)
+	job, err := d.serve(w, s)
+	o.Release()
+	w.close()
+	if job == nil || w.stopped() {
+		s.discard()
+		return err
+	}
+	return errors.Join(err, d.handOver(job, lock, s))
 }
 
-// run is the daemon's life between the opening of its socket and its end.
-func (d *Daemon) run(signals <-chan os.Signal, served <-chan error) error {
-	w := watch(signals)
-	defer w.close()
+// serve is the daemon's life between the opening of its socket and its end. What
+// it returns is the restart after which another one goes on, nil for none.
+func (d *Daemon) serve(w *watcher, s *socket) (*restarting, error) {
+	d.server = serve.New(serve.Options{Backend: d, Operators: d.operators(), Log: d.log})
+	served := make(chan error, 1)
+	go func() { served <- d.server.Serve(s) }()
+	d.log.Info("control socket is open", "socket", d.cfg.Socket, "data", d.cfg.Data, "pid", os.Getpid(), "version", d.version)
+	telling, quiet := context.WithCancel(context.Background())
+	told := make(chan struct{})
+	go func() { defer close(told); d.keepTelling(telling) }()
+	job, err := d.run(w, served)
+	quiet()
+	<-told
+	d.closeServer()
+	return job, err
+}
+
+// run starts the daemon, waits for its end, and ends it.
+func (d *Daemon) run(w *watcher, served <-chan error) (*restarting, error) {
 	err := d.start(w.first)
 	if err == nil {
 		if d.damage.Load() == nil {
@@ -111,11 +157,15 @@ func (d *Daemon) run(signals <-chan os.Signal, served <-chan error) error {
 		}
 		select {
 		case <-w.first.Done():
+		case job := <-d.restarts:
+			if d.makeWay(w, job) {
+				return job, nil
+			}
 		case err = <-served:
 			err = fmt.Errorf("control socket: %w", err)
 		}
 	}
-	return errors.Join(d.interrupted(w, err), d.stop(w, err))
+	return nil, errors.Join(d.interrupted(w, err), d.stop(w, err))
 }
 
 // interrupted drops the error of a start that a signal broke off.
@@ -126,15 +176,13 @@ func (d *Daemon) interrupted(w *watcher, err error) error {
 	return err
 }
 
-// closeServer ends the server and removes the socket.
-func (d *Daemon) closeServer(srv *serve.Server, l net.Listener) error {
+// closeServer ends the server, and with it all that clients wait for.
+func (d *Daemon) closeServer() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if err := srv.Shutdown(ctx); err != nil {
+	if err := d.server.Shutdown(ctx); err != nil {
 		d.log.Warn("requests were cut off", "error", err)
 	}
-	_ = l.Close() // Shutdown has closed it, but not if Serve never got to run
-	return nil
 }
 
 // operators are the uids that may use the socket: always root and the daemon's
@@ -143,10 +191,48 @@ func (d *Daemon) operators() []uint32 {
 	return append([]uint32{0, uint32(os.Geteuid())}, d.cfg.Operators...)
 }
 
+// setPhase goes on to another phase and tells the service manager.
 func (d *Daemon) setPhase(p control.Phase) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.phase = p
+	d.mu.Unlock()
+	d.tellPhase(p)
+}
+
+// advance goes on from one phase to another, and tells whether the daemon was in
+// the former.
+func (d *Daemon) advance(from, to control.Phase) bool {
+	d.mu.Lock()
+	was := d.phase
+	if was == from {
+		d.phase = to
+	}
+	d.mu.Unlock()
+	if was == from {
+		d.tellPhase(to)
+	}
+	return was == from
+}
+
+func (d *Daemon) currentPhase() control.Phase {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.phase
+}
+
+// tellPhase tells the service manager, in a line for people.
+func (d *Daemon) tellPhase(p control.Phase) {
+	d.mu.Lock()
+	problems := len(d.problems)
+	d.mu.Unlock()
+	status := string(p)
+	if live := d.live.Load(); live != nil {
+		live.View(func(st *projector.State) { status += fmt.Sprintf(", %d processes live", st.LiveAll().Total()) })
+	}
+	if problems > 0 {
+		status += fmt.Sprintf(", %d problems: see astridctl status", problems)
+	}
+	d.manager.phase(p, status, d.before != nil)
 }
 
 // problem notes something for the status and the log.

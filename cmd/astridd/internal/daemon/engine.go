@@ -16,6 +16,7 @@ import (
 	"github.com/astrid-os/processledger/host/ipc"
 	"github.com/astrid-os/processledger/host/policy"
 	"github.com/astrid-os/processledger/internal/control"
+	"github.com/astrid-os/processledger/internal/ui"
 	"github.com/astrid-os/processledger/projector"
 )
 
@@ -137,6 +138,12 @@ func (d *Daemon) recover(ctx context.Context, h *host.Host) error {
 	d.recovery = &r
 	d.mu.Unlock()
 	d.log.Info("recovery has finished", "adopted", r.Adopted, "exited", r.Exited, "lost", r.Lost, "aborted", r.Aborted,
-		"failed", r.Failed, "ended", r.Ended, "orphans", r.Orphans, "resumed", r.Resumed)
+		"failed", r.Failed, "ended", r.Ended, "orphans", r.Orphans, "resumed", r.Resumed, "pending", r.Pending, "silent", r.Silent)
+	if r.Foreign > 0 {
+		d.problem(fmt.Sprintf("the ledger is older than %s that ran: was it restored from a backup? They were ended; orphan.ended events say what they were", ui.Count(r.Foreign, "program")))
+	}
+	if r.Missing > 0 {
+		d.problem(fmt.Sprintf("%s had lost the directory in processes/: was that deleted, or the data restored without it?", ui.Count(r.Missing, "process")))
+	}
 	return nil
 }

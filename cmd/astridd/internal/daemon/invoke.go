@@ -14,7 +14,7 @@ import (
 
 // Invoke implements serve.Backend.
 func (d *Daemon) Invoke(ctx context.Context, by event.Actor, in *control.Invocation) (*control.Answer, error) {
-	e, err := d.ready()
+	e, err := d.taking()
 	if err == nil {
 		err = d.served(in.Capsule)
 	}
@@ -30,7 +30,7 @@ func (d *Daemon) Invoke(ctx context.Context, by event.Actor, in *control.Invocat
 	began := time.Now()
 	a, err := e.runner.Invoke(ctx, inv)
 	if err != nil {
-		return nil, invokeError(err)
+		return nil, d.callError(err)
 	}
 	out := &control.Answer{
 		CallID: inv.CallID, Instance: a.Instance, Outcome: a.Outcome, Action: a.Action, TookNano: time.Since(began).Nanoseconds(),
@@ -58,6 +58,15 @@ var refusals = []struct {
 	{capsule.ErrBusy, control.CodeQuota},
 	{capsule.ErrClosed, control.CodeUnavailable},
 	{capsule.ErrCancelled, control.CodeCancelled},
+}
+
+// callError is invokeError, but that what was not begun because of a restart is to
+// be asked for again.
+func (d *Daemon) callError(err error) error {
+	if errors.Is(err, capsule.ErrClosed) && d.currentPhase() == control.PhaseRestarting {
+		return control.Errorf(control.CodeRestarting, "the daemon is being restarted, and nothing was called").WithHint("ask again in a moment")
+	}
+	return invokeError(err)
 }
 
 // invokeError gives an error of the runner its code on the wire.

@@ -56,6 +56,31 @@ func lockData(dir string, me Holder) (*os.File, error) {
 	return f, nil
 }
 
+// lock takes the data directory: from the daemon that makes way, which has held
+// its lock until this process was the next one, or anew.
+func (d *Daemon) lock() (*os.File, error) {
+	me := Holder{PID: os.Getpid(), Version: d.version, Started: d.started}
+	if d.before == nil {
+		return lockData(d.cfg.Data, me)
+	}
+	f := os.NewFile(uintptr(d.before.Lock), filepath.Join(d.cfg.Data, "lock"))
+	here, err := f.Stat()
+	there, serr := os.Stat(f.Name())
+	if err = errors.Join(err, serr); err == nil && !os.SameFile(here, there) {
+		err = fmt.Errorf("%s is not what the daemon before had locked", f.Name())
+	}
+	if err == nil {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) // held already: this changes nothing
+	}
+	if err == nil {
+		err = sign(f, me)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock of the data directory: %w", err), f.Close())
+	}
+	return f, nil
+}
+
 // lingering is how long the lock of a dead daemon is waited for. A child that
 // it had forked and that had not come to its exec holds the lock for a moment
 // longer than the daemon lived.

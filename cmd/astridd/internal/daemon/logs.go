@@ -72,16 +72,19 @@ func (d *Daemon) Logs(ctx context.Context, q *control.LogsQuery, chunk func(*con
 	return r.run(ctx, q.Follow, chunk, flush)
 }
 
-// begin reads the cursor: the number of the next byte.
+// begin reads the cursors: each the number of the next byte.
 func (r *logReader) begin(q *control.LogsQuery) error {
-	if q.Cursor == "" {
-		return nil
+	for _, after := range [][2]string{{q.Stream, q.Cursor}, {control.Stdout, q.AfterStdout}, {control.Stderr, q.AfterStderr}} {
+		stream, cursor := after[0], after[1]
+		if cursor == "" {
+			continue
+		}
+		pos, err := strconv.ParseUint(cursor, 10, 64)
+		if err != nil {
+			return control.Errorf(control.CodeUsage, "%.80q is no cursor of %s", cursor, stream)
+		}
+		r.pos[streamNumbers[stream]] = pos
 	}
-	pos, err := strconv.ParseUint(q.Cursor, 10, 64)
-	if err != nil {
-		return control.Errorf(control.CodeUsage, "%.80q is no cursor of %s", q.Cursor, q.Stream)
-	}
-	r.pos[streamNumbers[q.Stream]] = pos
 	return nil
 }
 

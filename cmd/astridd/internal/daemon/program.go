@@ -33,7 +33,7 @@ type program struct {
 
 // Run implements serve.Backend.
 func (d *Daemon) Run(ctx context.Context, by event.Actor, r *control.RunRequest, module []byte, stdin io.Reader, stdout, stderr io.Writer) (uint32, error) {
-	e, err := d.ready()
+	e, err := d.taking()
 	if err != nil {
 		return 0, err
 	}
@@ -57,7 +57,7 @@ func (d *Daemon) Run(ctx context.Context, by event.Actor, r *control.RunRequest,
 		Principal: r.Principal, Args: r.Args, Stdin: stdin, Stdout: stdout, Stderr: stderr, CallID: call, Actor: by,
 	})
 	if err != nil {
-		return 0, invokeError(err)
+		return 0, d.callError(err)
 	}
 	return code, nil
 }

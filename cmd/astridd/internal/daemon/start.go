@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -104,14 +105,16 @@ func (d *Daemon) openLedger() error {
 }
 
 // recordStart records this run and, where it is another than the one in force,
-// the policy. Both are one commit, so no decision can fall between them.
+// the policy. Both are one commit, so no decision can fall between them. It may
+// use the reserve: without a daemon nothing is ended.
 func (d *Daemon) recordStart(ctx context.Context) error {
 	host := event.Scope{Actor: event.Actor{Kind: event.ActorHost}}
 	digest := sha256.Sum256([]byte(d.cfg.Text))
-	_, err := d.live.Load().Decide(ctx, func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
+	from, gap := d.tookOver()
+	_, err := d.live.Load().DecideEnding(ctx, func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
 		es := []*event.Event{{Scope: host, Body: &event.DaemonStarted{
 			Version: d.version, PID: uint32(os.Getpid()), UID: uint32(os.Geteuid()), Kernel: d.kernel,
-			Isolation: d.cfg.Isolation, ConfigSHA256: digest[:],
+			Isolation: d.cfg.Isolation, ConfigSHA256: digest[:], Replaces: from, GapNano: gap.Nanoseconds(),
 		}}}
 		if !inForce(tip, configSubject, digest[:]) {
 			es = append(es, &event.Event{Scope: host, Body: &event.PolicyChanged{
@@ -127,6 +130,22 @@ func (d *Daemon) recordStart(ctx context.Context) error {
 		return fmt.Errorf("record the start: %w", err)
 	}
 	return nil
+}
+
+// tookOver tells from which version this daemon took over in a restart, and how
+// long none was in charge; both are empty at any other start.
+func (d *Daemon) tookOver() (from string, gap time.Duration) {
+	if d.before == nil {
+		return "", 0
+	}
+	gap = max(0, boottime()-d.before.LetGo)
+	d.mu.Lock()
+	d.gap = gap
+	d.mu.Unlock()
+	if d.before.Problem != "" {
+		d.problem("the daemon was to be restarted with " + d.before.Binary + ", and this build went on: " + d.before.Problem)
+	}
+	return d.before.From, gap
 }
 
 // configSubject is what the configuration's text is called in the ledger.

@@ -1,11 +1,13 @@
 package daemon
 
 import (
+	"fmt"
 	"os"
 	"strings"
 
+	"github.com/astrid-os/processledger/host"
 	"github.com/astrid-os/processledger/internal/control"
-	"github.com/astrid-os/processledger/ledger/event"
+	"github.com/astrid-os/processledger/ledger"
 	"github.com/astrid-os/processledger/projector"
 )
 
@@ -17,7 +19,13 @@ func (d *Daemon) Status() *control.Status {
 		Usage: []control.Usage{},
 	}
 	d.mu.Lock()
-	s.Phase, s.Isolation, s.Recovery = d.phase, d.isolation, recoveryOf(d.recovery)
+	s.Phase, s.Isolation = d.phase, d.isolation
+	if d.before != nil {
+		s.Restart = d.before.restart(d.gap)
+	}
+	if d.recovery != nil {
+		s.Recovery = control.RecoveryOf(d.recovery)
+	}
 	s.Problems = append([]string{}, d.problems...)
 	for _, c := range d.capsules {
 		if c.Loaded {
@@ -25,6 +33,9 @@ func (d *Daemon) Status() *control.Status {
 		}
 	}
 	d.mu.Unlock()
+	if e := d.engine.Load(); e != nil {
+		addProgress(s, e.host.Progress())
+	}
 	if m := d.damage.Load(); m != nil {
 		m.status(s)
 	} else if live := d.live.Load(); live != nil {
@@ -38,12 +49,7 @@ func (d *Daemon) ledgerStatus(s *control.Status, live *projector.Live) {
 	log := live.Ledger()
 	s.Ledger.ID = log.ID().String()
 	s.Ledger.First, s.Ledger.Last = log.Bounds()
-	select {
-	case <-log.Failed():
-		s.Ledger.Failed = "a commit failed; the daemon reopens the ledger, and nothing starts until then"
-		s.Problems = append(s.Problems, "ledger: "+s.Ledger.Failed)
-	default:
-	}
+	ledgerCondition(s, log.Condition())
 	live.View(func(st *projector.State) {
 		s.Live = int(st.LiveAll().Total())
 		s.Retained = int(st.HeldAll().Total()) - s.Live
@@ -52,6 +58,21 @@ func (d *Daemon) ledgerStatus(s *control.Status, live *projector.Live) {
 	for i := range s.Usage {
 		d.setCaps(&s.Usage[i])
 	}
+}
+
+// ledgerCondition tells whether the ledger can commit, and what to do if not.
+func ledgerCondition(s *control.Status, c ledger.Condition) {
+	s.Ledger.State = string(c.State)
+	if c.State == ledger.StateOK {
+		return
+	}
+	s.Ledger.Since, s.Ledger.Error, s.Ledger.Remedy = &c.Since, c.Err.Error(), c.Remedy()
+	problem := "ledger: the disk is full; nothing starts, and endings are recorded as long as the reserve lasts"
+	if c.State == ledger.StateFailed {
+		s.Ledger.Failed = "the ledger cannot commit; nothing starts, and what runs can be ended"
+		problem = "ledger: " + s.Ledger.Failed
+	}
+	s.Problems = append(s.Problems, fmt.Sprintf("%s: %s; remedy: %s", problem, s.Ledger.Error, s.Ledger.Remedy))
 }
 
 // setCaps fills in the caps of a scope.
@@ -64,13 +85,13 @@ func (d *Daemon) setCaps(u *control.Usage) {
 	u.Cap = d.cfg.PerCapsule
 }
 
-func recoveryOf(r *event.RecoveryFinished) *control.Recovery {
-	if r == nil {
-		return nil
-	}
-	return &control.Recovery{
-		Adopted: r.Adopted, Exited: r.Exited, Lost: r.Lost, Aborted: r.Aborted, Failed: r.Failed,
-		Ended: r.Ended, Orphans: r.Orphans, Resumed: r.Resumed, TookNano: r.TookNano,
+// addProgress fills in how far the recovery has come, or what it left to go on.
+func addProgress(s *control.Status, p host.Progress) {
+	switch {
+	case s.Recovery != nil:
+		s.Recovery.Settling = uint32(p.Settling)
+	case s.Phase == control.PhaseRecovering:
+		s.Progress = &control.Progress{Matched: uint32(p.Matched), Total: uint32(p.Total)}
 	}
 }
 

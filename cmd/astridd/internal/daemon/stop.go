@@ -54,7 +54,7 @@ func (d *Daemon) stopEngine(w *watcher, e *engine, reason string) error {
 func (d *Daemon) recordStop(live *projector.Live, reason string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	_, err := live.Decide(ctx, func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
+	_, err := live.DecideEnding(ctx, func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
 		if run, ok := tip.Run(); !ok || run.Stopped.Seq != 0 {
 			return nil, nil // the start never got as far as its own event
 		}

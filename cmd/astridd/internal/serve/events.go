@@ -11,6 +11,7 @@ import (
 
 	"github.com/astrid-os/processledger/internal/control"
 	"github.com/astrid-os/processledger/internal/query"
+	"github.com/astrid-os/processledger/ledger"
 	"github.com/astrid-os/processledger/ledger/event"
 	"github.com/astrid-os/processledger/projector"
 )
@@ -43,10 +44,18 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 
 // orStopping tells a client why its stream ends when the daemon stops.
 func (s *Server) orStopping(err error) error {
-	if s.base.Err() != nil && errors.Is(err, context.Canceled) {
-		return control.Errorf(control.CodeUnavailable, "the daemon is stopping")
+	if s.base.Err() != nil && errors.Is(err, context.Canceled) || s.makingWay.Load() && errors.Is(err, ledger.ErrClosed) {
+		return s.stopping()
 	}
 	return err
+}
+
+// stopping is how a stream ends that the daemon's end has ended.
+func (s *Server) stopping() error {
+	if s.makingWay.Load() {
+		return errMakingWay()
+	}
+	return control.Errorf(control.CodeUnavailable, "the daemon is stopping")
 }
 
 // scan is one walk over the ledger.

@@ -57,7 +57,7 @@ func (s *Server) bus(w http.ResponseWriter, r *http.Request) {
 			return // the client left
 		}
 		if !more {
-			out.end(control.Errorf(control.CodeUnavailable, "the daemon is stopping"))
+			out.end(s.stopping())
 			return
 		}
 	}

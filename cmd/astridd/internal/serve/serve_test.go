@@ -36,6 +36,7 @@ type fake struct {
 	stop       func(context.Context, event.Actor, *control.StopRequest) (*control.StopAnswer, error)
 	logs       func(context.Context, *control.LogsQuery, func(*control.LogChunk) error, func() error) error
 	bus        *ipc.Bus
+	restart    func(context.Context, event.Actor, *control.RestartRequest) (*control.RestartAnswer, error)
 	run        func(ctx context.Context, r *control.RunRequest, module []byte, stdin io.Reader, stdout, stderr io.Writer) (uint32, error)
 }
 
@@ -53,6 +54,9 @@ func (f *fake) Unrecorded() []string           { return f.unrecorded }
 func (f *fake) Idle() map[string]time.Duration { return f.idle }
 func (f *fake) Stop(ctx context.Context, by event.Actor, r *control.StopRequest) (*control.StopAnswer, error) {
 	return f.stop(ctx, by, r)
+}
+func (f *fake) Restart(ctx context.Context, by event.Actor, r *control.RestartRequest) (*control.RestartAnswer, error) {
+	return f.restart(ctx, by, r)
 }
 func (f *fake) Logs(ctx context.Context, q *control.LogsQuery, chunk func(*control.LogChunk) error, flush func() error) error {
 	return f.logs(ctx, q, chunk, flush)

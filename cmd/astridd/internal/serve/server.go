@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/astrid-os/processledger/host/capsule"
@@ -61,6 +62,9 @@ type Backend interface {
 	// BackedUp records a copy of the ledger on behalf of an operator.
 	BackedUp(ctx context.Context, by event.Actor, b *control.Backup) (*control.BackupAnswer, error)
 
+	// Restart has another daemon take over, and returns once that has begun.
+	Restart(ctx context.Context, by event.Actor, r *control.RestartRequest) (*control.RestartAnswer, error)
+
 	// Logs calls chunk with each piece of a process's output, and flush before
 	// it waits for more; it returns their errors.
 	Logs(ctx context.Context, q *control.LogsQuery, chunk func(*control.LogChunk) error, flush func() error) error
@@ -88,6 +92,8 @@ type Server struct {
 	http *http.Server
 	base context.Context    // of every request
 	stop context.CancelFunc // ends it: requests that would go on for ever end
+
+	makingWay atomic.Bool // another daemon is to answer
 }
 
 // Bounds of a connection.
@@ -130,6 +136,13 @@ func (s *Server) Serve(l net.Listener) error {
 	return nil
 }
 
+// MakeWay ends followers and turns away whatever is asked from now on, but for the
+// status: another daemon is about to answer. Shutdown follows.
+func (s *Server) MakeWay() {
+	s.makingWay.Store(true)
+	s.stop()
+}
+
 // Shutdown takes no new connections, ends followers and waits for the other
 // requests until ctx ends; then it cuts them off.
 func (s *Server) Shutdown(ctx context.Context) error {
@@ -140,12 +153,16 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
+// restartPath is the request that is refused for good during a restart, and not
+// put off.
+const restartPath = "/v1/daemon/restart"
+
 // runPath is the request that goes on for as long as a program runs.
 const runPath = "/v1/run"
 
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", s.status)
+	mux.HandleFunc("GET "+statusPath, s.status)
 	mux.HandleFunc("GET /v1/ps", s.ps)
 	mux.HandleFunc("GET /v1/events", s.events)
 	mux.HandleFunc("GET /v1/ledger/newest", s.newest)
@@ -156,6 +173,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/cancel", post(checkCancel, s.o.Backend.Cancel))
 	mux.HandleFunc("POST /v1/stop", post(checkStop, s.o.Backend.Stop))
 	mux.HandleFunc("POST /v1/ledger/backed-up", post(checkBackup, s.o.Backend.BackedUp))
+	mux.HandleFunc("POST "+restartPath, post(checkRestart, s.o.Backend.Restart))
 	mux.HandleFunc("POST "+runPath, s.run)
 	mux.HandleFunc("/", notFound)
 	return mux
@@ -163,7 +181,7 @@ func (s *Server) routes() http.Handler {
 
 func notFound(w http.ResponseWriter, r *http.Request) {
 	fail(w, control.Errorf(control.CodeUsage, "%s %s is not part of this protocol", r.Method, r.URL.Path).
-		WithHint("GET /v1/status, /v1/ps, /v1/events, /v1/ledger/newest, /v1/capsules, /v1/logs, /v1/bus; POST /v1/invoke, /v1/cancel, /v1/stop, /v1/ledger/backed-up, /v1/run"))
+		WithHint("GET /v1/status, /v1/ps, /v1/events, /v1/ledger/newest, /v1/capsules, /v1/logs, /v1/bus; POST /v1/invoke, /v1/cancel, /v1/stop, /v1/ledger/backed-up, /v1/daemon/restart, /v1/run"))
 }
 
 // front does what holds for every request: version, who may, and a log line.
@@ -177,12 +195,23 @@ func (s *Server) front(next http.Handler) http.Handler {
 			fail(w, err)
 			return
 		}
+		if s.makingWay.Load() && r.URL.Path != statusPath && r.URL.Path != restartPath {
+			fail(w, errMakingWay())
+			return
+		}
 		s.o.Log.Debug("control request", "method", r.Method, "path", r.URL.Path, "uid", p.uid, "pid", p.pid)
 		if r.URL.Path != runPath { // whose body is as long as the program reads
 			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// statusPath is the request that is answered at all times.
+const statusPath = "/v1/status"
+
+func errMakingWay() *control.Error {
+	return control.Errorf(control.CodeRestarting, "the daemon is being restarted").WithHint("ask again in a moment")
 }
 
 // admit tells why a request is refused, nil if it is not.
@@ -265,11 +294,15 @@ func (s *Server) live() (*projector.Live, error) {
 	if l := s.o.Backend.Live(); l != nil {
 		return l, nil
 	}
-	if st := s.o.Backend.Status(); st.Phase == control.PhaseDamaged {
+	st := s.o.Backend.Status()
+	if st.Phase == control.PhaseDamaged {
 		return nil, control.Errorf(control.CodeCorrupt, "the ledger is damaged: %s", st.Ledger.Error).WithHint("%s", st.Ledger.Remedy)
 	}
-	return nil, control.Errorf(control.CodeUnavailable, "the daemon is %s and has not opened its ledger yet", s.o.Backend.Status().Phase).
-		WithHint("try again in a moment")
+	code := control.CodeUnavailable
+	if st.Restart != nil {
+		code = control.CodeRestarting
+	}
+	return nil, control.Errorf(code, "the daemon is %s and has not opened its ledger yet", st.Phase).WithHint("try again in a moment")
 }
 
 // operator is who is behind a request, for the ledger.

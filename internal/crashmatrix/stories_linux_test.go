@@ -1,4 +1,4 @@
-package main
+package crashmatrix
 
 import (
 	"context"
@@ -22,12 +22,17 @@ func startReady(t *testing.T, c *crash) {
 	c.Daemon.Ready(t)
 }
 
-// tellStart is a start, until the daemon is ready or dead.
+// tellStart is a start, until the daemon is ready and what it found is settled,
+// or it is dead.
 func tellStart(t *testing.T, c *crash) {
 	c.Run(t)
 	ctx, cancel := c.WhileAlive(t)
 	defer cancel()
-	_, _ = c.Client.WaitReady(ctx)
+	st, err := c.Client.WaitReady(ctx)
+	for err == nil && st.Recovery.Settling > 0 {
+		time.Sleep(5 * time.Millisecond)
+		st, err = c.Client.Status(ctx)
+	}
 }
 
 // tellLife is a working day: programs that end by themselves, fail to start,

@@ -1,9 +1,12 @@
-package main
+package crashmatrix
 
 import (
+	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/astrid-os/processledger/internal/control"
 	"github.com/astrid-os/processledger/internal/daemontest"
@@ -12,6 +15,80 @@ import (
 	"github.com/astrid-os/processledger/ledger/event"
 	"github.com/astrid-os/processledger/projector"
 )
+
+// compare looks at the running daemon's world until nothing is wrong, or for
+// good.
+func (c *crash) compare(t *testing.T, n *tally) {
+	t.Helper()
+	problems := worldcheck.Settled(patience, func() []string { return c.look(t.Context()) })
+	n.checks.Add(1)
+	for _, p := range problems {
+		t.Errorf("while the daemon runs: %s", p)
+	}
+	if len(problems) > 0 {
+		c.dumpRunning(t)
+	}
+}
+
+// look compares the world of the running daemon once.
+func (c *crash) look(ctx context.Context) []string {
+	w, done, err := c.running(ctx)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	defer done()
+	return worldcheck.CheckWorld(ctx, w)
+}
+
+// running is the world of the running daemon, with a copy of its ledger's newest
+// segment that done removes.
+func (c *crash) running(ctx context.Context) (w worldcheck.World, done func(), err error) {
+	w = worldcheck.World{Data: c.Data, Witness: c.Witness(), Shim: filepath.Join(c.Bin, "astrid-shim")}
+	if w.Table, err = c.Client.Ps(ctx, true); err != nil {
+		return w, nil, err
+	}
+	if w.Status, err = c.Client.Status(ctx); err != nil {
+		return w, nil, err
+	}
+	var newest bytes.Buffer
+	if _, err := c.Client.Newest(ctx, &newest); err != nil {
+		return w, nil, err
+	}
+	archive, err := ledger.OpenArchiveWith(filepath.Join(c.Data, "ledger"), &newest)
+	if err != nil {
+		return w, nil, err
+	}
+	w.Ledger = archive
+	return w, func() { _ = archive.Close() }, nil
+}
+
+// dumpRunning shows the ledger of a running daemon.
+func (c *crash) dumpRunning(t *testing.T) {
+	t.Helper()
+	w, done, err := c.running(t.Context())
+	if err != nil {
+		t.Log(err)
+		return
+	}
+	defer done()
+	dump(t, w.Ledger)
+}
+
+// readyOrDead waits until the daemon is ready, or dead.
+func (c *crash) readyOrDead(t *testing.T) {
+	t.Helper()
+	ctx, cancel := c.WhileAlive(t)
+	defer cancel()
+	_, _ = c.Client.WaitReady(ctx)
+}
+
+// diedAt holds that the daemon has died by its own KILL.
+func (c *crash) diedAt(t *testing.T, point string) {
+	t.Helper()
+	if c.Daemon.Wait(t); !c.Daemon.DiedByKill() {
+		t.Errorf("the daemon did not die at %s: %v", point, c.Daemon.Err)
+	}
+}
 
 // settle kills the daemon if it lives, starts it again, waits until nothing
 // runs, and stops it in order.
@@ -43,7 +120,8 @@ func (c *crash) stopKept(t *testing.T, held []control.Handle) {
 		if h.Tier != "persistent" {
 			continue
 		}
-		_, err := c.Client.Stop(t.Context(), &control.StopRequest{ID: h.ID})
+		grace := int64(200 * time.Millisecond)
+		_, err := c.Client.Stop(t.Context(), &control.StopRequest{ID: h.ID, GraceNano: &grace})
 		if err != nil && control.ExitCode(err) != 3 { // it may have gone by itself
 			t.Errorf("stop of %s: %v", h.ID, err)
 		}
@@ -53,12 +131,20 @@ func (c *crash) stopKept(t *testing.T, held []control.Handle) {
 // check compares the ledger with the witness and with the disk.
 func (c *crash) check(t *testing.T, lossAllowed bool) {
 	t.Helper()
+	c.checkWith(t, c.Witness(), lossAllowed)
+}
+
+// checkWith is check with another witness; empty: there is none any more.
+func (c *crash) checkWith(t *testing.T, witness string, lossAllowed bool) {
+	t.Helper()
 	archive, err := ledger.OpenArchive(filepath.Join(c.Data, "ledger"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer archive.Close()
-	for _, p := range worldcheck.Problems(t.Context(), worldcheck.World{Ledger: archive, Data: c.Data, Witness: c.Witness()}) {
+	for _, p := range worldcheck.CheckWorld(t.Context(), worldcheck.World{
+		Ledger: archive, Data: c.Data, Witness: witness, Shim: filepath.Join(c.Bin, "astrid-shim"), Verify: true,
+	}) {
 		t.Error(p)
 	}
 	c.checkState(t, archive)
@@ -70,7 +156,7 @@ func (c *crash) check(t *testing.T, lossAllowed bool) {
 	}
 	daemontest.Eventually(t, "every process of the site is gone", func() bool { return len(c.Processes()) == 0 })
 	if t.Failed() {
-		c.dump(t, archive)
+		dump(t, archive)
 	}
 }
 
@@ -114,7 +200,7 @@ func (c *crash) checkEvents(t *testing.T, archive *ledger.Archive, lossAllowed b
 }
 
 // dump shows the ledger of a failed test.
-func (c *crash) dump(t *testing.T, archive *ledger.Archive) {
+func dump(t *testing.T, archive ledger.Reader) {
 	t.Helper()
 	for e, err := range archive.Events(t.Context(), 1, 0) {
 		if err != nil {

@@ -1,9 +1,11 @@
-package main
+package crashmatrix
 
 import (
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/astrid-os/processledger/internal/control"
 	"github.com/astrid-os/processledger/internal/daemontest"
 )
 
@@ -50,4 +52,50 @@ func leavePersistent(t *testing.T, c *crash) {
 	c.Daemon.Kill(t)
 	c.Release(t, "meanwhile")
 	daemontest.Eventually(t, "they have ended", func() bool { return c.Wrote("meanwhile", "end") && c.exits() == 2 })
+}
+
+// echoing is a server: it says each line of its input again, and leaves with 7
+// once that ends. TERM ends it with 4.
+const echoing = `trap 'echo told >>"$WITNESS/$0"; exit 4' TERM
+echo start >>"$WITNESS/$0"
+echo ready
+while read line; do echo "heard $line"; done
+echo end >>"$WITNESS/$0"
+exit 7`
+
+// leavePersistentRunning is a daemon with a persistent process that runs.
+func leavePersistentRunning(t *testing.T, c *crash) {
+	startReady(t, c)
+	out, err := c.Drive(t.Context(), "alice", "c0", c.Program("persistent", "stays", daemontest.Lasting))
+	if err != nil || out[0].Err != "" {
+		t.Fatal(out, err)
+	}
+	daemontest.Eventually(t, "it has started", func() bool { return c.Wrote("stays", "start") })
+}
+
+// tellRestart is an orderly restart over what outlives it and what does not: a
+// program in the background, and a call that ends while others are turned away.
+func tellRestart(t *testing.T, c *crash) {
+	ctx, cancel := c.WhileAlive(t)
+	defer cancel()
+	_, _ = c.Drive(ctx, "alice", "c1", c.Program("background", "ends", daemontest.Lasting))
+	called := make(chan struct{})
+	go func() {
+		defer close(called)
+		_, _ = c.Drive(ctx, "bob", "c2", c.Program("spawn", "call", daemontest.Lasting))
+	}()
+	for over := false; !over && ctx.Err() == nil && !c.Wrote("call", "start"); time.Sleep(5 * time.Millisecond) {
+		select {
+		case <-called: // its shim died
+			over = true
+		default:
+		}
+	}
+	a, err := c.Client.Restart(ctx, &control.RestartRequest{})
+	c.Release(t, "call")
+	<-called
+	if err == nil {
+		_, _ = c.Client.WaitRestarted(ctx, a)
+	}
+	_, _ = c.Drive(ctx, "bob", "c3", c.Program("spawn", "after", daemontest.Quick))
 }

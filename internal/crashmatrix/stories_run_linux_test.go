@@ -1,4 +1,4 @@
-package main
+package crashmatrix
 
 import (
 	"flag"
@@ -41,6 +41,7 @@ var stories = []story{
 		only: []string{"daemon.spawn.aborting", "daemon.cancel.requested", "ledger.commit.begin", "ledger.commit.durable"}},
 	{name: "time out", before: startReady, tell: tellTimeOut, only: []string{"daemon.timer.fired", "daemon.signal.sent"}},
 	{name: "persistent", before: startReady, tell: tellPersistent},
+	{name: "restart", before: leavePersistentRunning, tell: tellRestart},
 	{name: "recovery", before: leaveMuch, tell: tellStart},
 	{name: "recovery of persistent processes", before: leavePersistent, tell: tellStart},
 	{name: "silent shim", before: leaveSilent, tell: tellStart, only: []string{"recovery.kill.requested"}, lost: true},
@@ -56,6 +57,8 @@ var elsewhere = map[string]string{
 	"ledger.salvage.set-aside": "ledger: TestCrash",
 	"shim.files.laid":          "host/act: TestCrashPointsOfTheShim, which gives its programs files",
 	"shim.exit.synced":         "host/act: TestCrashPointsOfTheShim, which knows when the shim has missed its daemon",
+	"ledger.snapshot.written":  "ledger: TestCrash, whose ledgers keep a snapshot every few events",
+	"ledger.snapshot.renamed":  "ledger: TestCrash, as above",
 	"migration.backup-copied":  "migrations: its crash test",
 	"migration.backup-copying": "migrations: its crash test, which has steps that back up",
 	"restore.copied":           "ledger/backup",
@@ -153,9 +156,7 @@ func crashAt(t *testing.T, s story, p crashpoint.Point, n int) {
 			t.Errorf("%s was not passed", p.Name)
 		}
 	} else if p.Component != crashpoint.Shim {
-		if c.Daemon.Wait(t); !c.Daemon.DiedByKill() {
-			t.Errorf("the daemon did not die at %s: %v", p.Name, c.Daemon.Err)
-		}
+		c.diedAt(t, p.Name)
 	}
 	c.Disarm(t)
 	c.settle(t)
