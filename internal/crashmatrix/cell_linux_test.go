@@ -30,9 +30,9 @@ var states = []string{"running", "exiting", "flooding", "stopped"}
 // duties are what is in progress with a program of a tier. "none" is its life
 // from its start to its release.
 var duties = map[string][]string{
-	"sync":       {"none", "cancel", "lifetime", "stop", "shutdown"},
-	"background": {"none", "cancel", "stop", "signal", "shutdown"},
-	"persistent": {"none", "cancel", "stop", "lifetime", "idle", "signal", "eof", "watch", "shutdown"},
+	"sync":       {"none", "cancel", "lifetime", "stop", "shutdown", "restart"},
+	"background": {"none", "cancel", "stop", "signal", "shutdown", "restart"},
+	"persistent": {"none", "cancel", "stop", "lifetime", "idle", "signal", "eof", "watch", "shutdown", "restart"},
 }
 
 // cells are all of the matrix.
@@ -40,8 +40,11 @@ func cells() (all []cell) {
 	for _, tier := range []string{"sync", "background", "persistent"} {
 		for _, state := range states {
 			for _, duty := range duties[tier] {
-				if duty != "eof" || state == "running" || state == "stopped" {
-					all = append(all, cell{tier, state, duty}) // its program listens, and does nothing else
+				c := cell{tier, state, duty}
+				listens := duty == "eof" && state != "running" && state != "stopped" // its program does nothing else
+				stuck := duty == "restart" && tier == "sync" && state == "stopped"   // its call holds the restart up for its bound
+				if !listens && !stuck {
+					all = append(all, c)
 				}
 			}
 		}
@@ -199,6 +202,16 @@ func (w *telling) oblige() {
 		})
 	case "watch":
 		w.until(event.KindWatchArmed, func() { w.drive(step{Op: "watch", Name: subject, Text: "web"}) })
+	case "restart":
+		w.until(event.KindDaemonStopped, func() {
+			a, err := w.Client.Restart(w.ctx, &control.RestartRequest{})
+			if w.tier == "sync" {
+				w.Release(w.t, subject) // the call is waited for
+			}
+			if err == nil {
+				_, _ = w.Client.WaitRestarted(w.ctx, a)
+			}
+		})
 	case "shutdown":
 		w.until(event.KindStopRequested, func() {
 			if w.ctx.Err() == nil {

@@ -269,9 +269,13 @@ func (w *torture) killSome(t *testing.T) {
 		}
 		w.pause(armed, 0, 60)
 	}
-	if w.rng.IntN(8) == 0 { // in the middle of an orderly stop
+	switch w.rng.IntN(8) {
+	case 0: // in the middle of an orderly stop
 		_ = w.Daemon.Cmd.Process.Signal(unix.SIGTERM)
 		w.pause(armed, 0, 100)
+	case 1: // in the middle of a restart
+		_, _ = w.Client.Restart(t.Context(), &control.RestartRequest{})
+		w.pause(armed, 0, 300)
 	}
 	w.killDaemon(t, armed, &w.daemons)
 }
@@ -309,7 +313,10 @@ type passing struct {
 
 // armSome arms a random point, at one of its first passings, every other time.
 func (w *torture) armSome(t *testing.T) (p passing) {
-	p.point, p.nth = crashpoint.Points[w.rng.IntN(len(crashpoint.Points))], 1+w.rng.IntN(2)
+	of := slices.DeleteFunc(slices.Clone(crashpoint.Points), func(p crashpoint.Point) bool {
+		return p.Component == crashpoint.Migration || p.Component == crashpoint.Salvage // there is nothing to migrate or to salvage
+	})
+	p.point, p.nth = of[w.rng.IntN(len(of))], 1+w.rng.IntN(2)
 	if strings.HasPrefix(p.point.Name, "ledger.commit") {
 		p.nth += w.rng.IntN(40)
 	}
