@@ -81,9 +81,21 @@ func (c cell) script() string {
 	return daemontest.Steady
 }
 
+// site is a data directory with a daemon for one cell.
+type site struct{ *daemontest.Armed }
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	x := &site{daemontest.NewArmed(t, "[ledger]", "segment_events = 16", "[principal.hasty]", "max_timeout_secs = 1")}
+	x.WithDriver(t)
+	x.Run(t)
+	x.Daemon.Ready(t)
+	return x
+}
+
 // telling is a cell that is being played.
 type telling struct {
-	*crash
+	*site
 	cell
 	t    *testing.T
 	ctx  context.Context // until the daemon dies
@@ -93,11 +105,11 @@ type telling struct {
 // play brings the cell up to where its obligation is in progress, and with end
 // also to its end. Once the daemon is dead everything in it fails, and it
 // returns all the same.
-func (x *crash) play(t *testing.T, c cell, end bool) {
+func (x *site) play(t *testing.T, c cell, end bool) {
 	t.Helper()
 	ctx, cancel := x.WhileAlive(t)
 	defer cancel()
-	w := &telling{crash: x, cell: c, t: t, ctx: ctx}
+	w := &telling{site: x, cell: c, t: t, ctx: ctx}
 	w.begin()
 	w.oblige()
 	if end {
@@ -163,7 +175,7 @@ func (w *telling) awaitStart(spawned chan struct{}) {
 }
 
 // freeze stops the program and what it has started.
-func (x *crash) freeze() {
+func (x *site) freeze() {
 	for _, p := range worldcheck.Marked(x.Witness()) {
 		if pid, err := strconv.Atoi(p.PID); err == nil {
 			_ = syscall.Kill(pid, syscall.SIGSTOP)
@@ -235,7 +247,7 @@ func (w *telling) until(kind event.Kind, fn func()) {
 		case <-ctx.Done():
 		}
 	}()
-	w.awaitKind(ctx, kind)
+	w.AwaitKind(ctx, kind)
 }
 
 // held is what the daemon holds; nothing once it is dead.
