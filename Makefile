@@ -9,4 +9,4 @@
 KILLS ?= 10000
 SEED ?= 0
 torture:
-	go test -count=1 -timeout 12h -v ./internal/crashmatrix -run 'TestTorture$$' -torture.kills $(KILLS) -torture.seed $(SEED)
+	go test -count=1 -timeout 12h -v ./internal/torture -kills $(KILLS) -seed $(SEED)
