@@ -9,7 +9,7 @@
 KILLS ?= 10000
 SEED ?= 0
 torture:
-	go test -count=1 -timeout 12h -v ./internal/crashmatrix -run 'TestTorture$$' -torture.kills $(KILLS) -torture.seed $(SEED)
+	go test -count=1 -timeout 12h -v ./internal/torture -kills $(KILLS) -seed $(SEED)
 
 # uml runs daemon, shim and capsule on an old kernel (Debian's package
 # user-mode-linux) and cuts that machine's power: no pidfs, no Landlock, and a real
