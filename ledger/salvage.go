@@ -159,7 +159,7 @@ func (c *committer) fill(b *segment.Builder, old *segment.Segment, state []byte)
 	if damage != nil {
 		c.l.o.Log.Warn("left out what does not verify", "after", last.Seq, "error", damage)
 	}
-	c.ids.last = last.ID
+	c.ids.takeOver(last.ID)
 	h := c.now()
 	h.Seq, h.ID = last.Seq+1, c.ids.next(h.Wall)
 	c.batch.Reset(h.Seq)

@@ -283,7 +283,7 @@ func (d *disk) check(t *testing.T) []*event.Event {
 		t.Fatal(err)
 	}
 	defer archive.Close()
-	for _, p := range worldcheck.Problems(t.Context(), worldcheck.World{Ledger: archive, Data: d.Data, Witness: d.Witness()}) {
+	for _, p := range worldcheck.CheckWorld(t.Context(), worldcheck.World{Ledger: archive, Data: d.Data, Witness: d.Witness()}) {
 		t.Error(p)
 	}
 	state := projector.New()
