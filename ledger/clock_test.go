@@ -141,7 +141,7 @@ func TestMachineClock(t *testing.T) {
 func TestStepAtARoll(t *testing.T) {
 	clock := newHandClock()
 	b := &breaker{step: "append"}
-	l := open(t, t.TempDir(), Options{Clock: clock, SegmentEvents: 4, around: b.around})
+	l := open(t, t.TempDir(), Options{Clock: clock, SegmentEvents: 4, Around: b.around})
 	fill(t, l, 3) // with segment.opened: full
 	clock.move(0, 60*second)
 	fill(t, l, 1)
