@@ -247,7 +247,7 @@ func (w *world) stopKept(ctx context.Context) {
 // check compares the ledger with the world.
 func (w *world) check() {
 	w.t.Helper()
-	for _, p := range worldcheck.Problems(context.Background(), worldcheck.World{
+	for _, p := range worldcheck.CheckWorld(context.Background(), worldcheck.World{
 		Ledger: w.live.Ledger(), State: w.live.Snapshot(), Data: w.data, Witness: w.witness,
 	}) {
 		w.t.Errorf("world: %s", p)

@@ -76,6 +76,10 @@ type Options struct {
 	// that was started again give one.
 	BootID [16]byte
 
+	// KeepLate has Emergency write what it is to do into late/ first: for a
+	// daemon that has no ledger, whose memory ends with it.
+	KeepLate bool
+
 	// Log gets what happens to launcher and shims; nil discards it.
 	Log *slog.Logger
 }
@@ -101,8 +105,10 @@ type Hands struct {
 	emptied int // what New found in trash/
 }
 
-// New makes the directories, finishes deletions that a crash interrupted, and
-// starts the launcher. l is the ledger whose receipts are taken.
+// New makes the directories, finishes deletions that a crash interrupted, takes
+// in the endings that an earlier daemon kept, and starts the launcher. l is the
+// ledger whose receipts are taken; nil: there is none, and no act but Emergency
+// is possible (ErrNoLedger).
 func New(l *ledger.Ledger, o Options) (*Hands, error) {
 	if o.Isolation == "" {
 		o.Isolation = IsolationPIDNS
@@ -116,6 +122,7 @@ func New(l *ledger.Ledger, o Options) (*Hands, error) {
 		return nil, err
 	}
 	h.emptyTrash()
+	h.loadLate()
 	return h, nil
 }
 
