@@ -37,7 +37,7 @@ type durability bool
 
 const (
 	visible durability = false // renamed: survives the end of every process, not of the machine
-	durable durability = true  // also fsynced, file and directory
+	durable durability = true  // also fsynced: file, directory, and the directory's own name
 )
 
 // writeRecord puts a record into place.
@@ -56,7 +56,7 @@ func writeRecord(dirfd int, name string, body []byte, d durability) error {
 		return os.NewSyscallError("rename "+tmp, err)
 	}
 	if d == durable {
-		return syncDir(dirfd)
+		return syncPlace(dirfd)
 	}
 	return nil
 }
@@ -93,12 +93,20 @@ func syncRecord(dirfd int, name string) error {
 	}
 	err = os.NewSyscallError("fsync "+name, unix.Fsync(fd))
 	unix.Close(fd)
-	return errors.Join(err, syncDir(dirfd))
+	return errors.Join(err, syncPlace(dirfd))
 }
 
-// syncDir fsyncs a directory known by an O_PATH or ordinary descriptor.
-func syncDir(dirfd int) error {
-	fd, err := unix.Openat(dirfd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+// syncPlace fsyncs a process directory and the one that it is in: a record is
+// of no use after a power failure if its directory has no name then. Nobody
+// made that name durable before; whoever prepares a spawn has no time for it.
+func syncPlace(dirfd int) error {
+	return errors.Join(syncDir(dirfd, "."), syncDir(dirfd, ".."))
+}
+
+// syncDir fsyncs the directory that has a name in another, which is known by an
+// O_PATH or ordinary descriptor.
+func syncDir(dirfd int, name string) error {
+	fd, err := unix.Openat(dirfd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return os.NewSyscallError("open directory", err)
 	}

@@ -129,6 +129,12 @@ func (c *Client) Cancel(ctx context.Context, r *CancelRequest) (*CancelAnswer, e
 	return call[CancelAnswer](ctx, c, http.MethodPost, "/v1/cancel", nil, r)
 }
 
+// BackedUp has the daemon record a copy of its ledger.
+func (c *Client) BackedUp(ctx context.Context, b *Backup) error {
+	_, err := call[BackupAnswer](ctx, c, http.MethodPost, "/v1/ledger/backed-up", nil, b)
+	return err
+}
+
 // Newest tells about a copy of the newest segment.
 type Newest struct {
 	First, Last uint64 // seqs, 0 if it holds no event

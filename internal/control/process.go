@@ -29,6 +29,10 @@ type StopAnswer struct {
 	// Released is true for a persistent process: its id is gone. What holds
 	// another one is told of the end as of any other.
 	Released bool `json:"released"`
+
+	// Unrecorded is true if there is no ledger that could record it yet: the
+	// next daemon that has one does.
+	Unrecorded bool `json:"unrecorded,omitempty"`
 }
 
 // Stop ends one process of any tier. It returns once the end is durable; if ctx

@@ -98,6 +98,18 @@ func (a *Armed) ClearTrace(t testing.TB) {
 	}
 }
 
+// Forget forgets all passings: those of a point that is armed next count from 1.
+func (a *Armed) Forget(t testing.TB) {
+	t.Helper()
+	entries, err := os.ReadDir(a.points)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		_ = os.Remove(filepath.Join(a.points, e.Name()))
+	}
+}
+
 // Passings counts the trace by point.
 func (a *Armed) Passings(t testing.TB) map[string]int {
 	t.Helper()

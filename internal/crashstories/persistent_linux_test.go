@@ -1,4 +1,4 @@
-package main
+package crashstories
 
 import (
 	"syscall"
@@ -53,6 +53,15 @@ func leavePersistent(t *testing.T, c *crash) {
 	c.Release(t, "meanwhile")
 	daemontest.Eventually(t, "they have ended", func() bool { return c.Wrote("meanwhile", "end") && c.exits() == 2 })
 }
+
+// echoing is a server: it says each line of its input again, and leaves with 7
+// once that ends. TERM ends it with 4.
+const echoing = `trap 'echo told >>"$WITNESS/$0"; exit 4' TERM
+echo start >>"$WITNESS/$0"
+echo ready
+while read line; do echo "heard $line"; done
+echo end >>"$WITNESS/$0"
+exit 7`
 
 // leavePersistentRunning is a daemon with a persistent process that runs.
 func leavePersistentRunning(t *testing.T, c *crash) {
