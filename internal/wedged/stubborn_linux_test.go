@@ -65,7 +65,7 @@ func TestStubbornProgram(t *testing.T) {
 	if err != nil || st.Live != 1 {
 		t.Errorf("counted: %+v, %v", st, err)
 	}
-	d.Stop(t)
+	stopBounded(t, d)
 	if state, _ := procState(now.PID); state != 'D' {
 		t.Fatalf("the program is in state %c", state)
 	}
@@ -79,11 +79,27 @@ func TestStubbornProgram(t *testing.T) {
 		return len(ofHandle[*event.ProcessExited](t, s, event.KindProcessExited, before.ID)) == 1
 	})
 	exit := ofHandle[*event.ProcessExited](t, s, event.KindProcessExited, before.ID)[0].Body.(*event.ProcessExited)
-	if exit.Exit.Signal == nil || exit.Cause != "stop" {
+	if exit.Exit.Signal == nil || exit.Cause == "self" {
 		t.Errorf("it is recorded as %+v", exit)
 	}
 	daemontest.Eventually(t, "it is released", func() bool { return len(handles(t, s, true)) == 0 })
 	d.Stop(t)
+}
+
+// stopBounded stops a daemon that waits for what does not die: the grace, and the
+// bounds of the KILL and of the guests, less than a service manager's minute and
+// a half.
+func stopBounded(t *testing.T, d *daemontest.Daemon) {
+	t.Helper()
+	d.Signal(t, syscall.SIGTERM)
+	select {
+	case <-d.Done:
+	case <-time.After(80 * time.Second):
+		t.Fatal("the daemon waits for what does not die")
+	}
+	if code := d.Wait(t); code != 0 {
+		t.Errorf("it left with %d", code)
+	}
 }
 
 // TestSilentShim: a shim that is stopped does not answer. It is listed as that,
