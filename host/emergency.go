@@ -2,6 +2,7 @@ package host
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 	"golang.org/x/sys/unix"
@@ -74,13 +75,16 @@ func (h *Host) recordLate() {
 	defer h.lateMu.Unlock()
 	intents := h.hands.Late()
 	cancels := h.takeLateCancels()
+	known := h.standing(intents)
 	if len(intents) == 0 && len(cancels) == 0 {
 		return
 	}
 	_, err := h.record(func(tip *projector.State, next ledger.Header) ([]*event.Event, error) {
 		es := lateCancelEvents(tip, cancels)
-		for _, i := range intents {
-			es = append(es, lateSignal(tip, i, next.Seq+uint64(len(es)))...)
+		for n, i := range intents {
+			if !known[n] {
+				es = append(es, lateSignal(tip, i, next.Seq+uint64(len(es)))...)
+			}
 		}
 		return es, nil
 	})
@@ -91,10 +95,42 @@ func (h *Host) recordLate() {
 	h.hands.Recorded(len(intents))
 }
 
+// standing tells of which intents of an earlier daemon the ledger says already
+// that they were carried out: that daemon died before it could forget them. The
+// moment of the signal tells them apart.
+func (h *Host) standing(intents []act.Intent) map[int]bool {
+	known := map[int]bool{}
+	for n, i := range intents {
+		if i.Earlier && h.stands(i) {
+			known[n] = true
+		}
+	}
+	return known
+}
+
+// stands walks back through the events of the intent's handle.
+func (h *Host) stands(i act.Intent) bool {
+	var seq uint64
+	h.live.View(func(s *projector.State) { seq = s.LastSeq(i.Scope.Handle) })
+	for seq > 0 {
+		e, err := h.live.Ledger().Get(h.ctx, seq)
+		if err != nil {
+			return false
+		}
+		if q, ok := e.Body.(*event.SignalRequested); ok && q.Late && q.SentWall == i.Request.SentWall {
+			return true
+		}
+		seq = e.Prev
+	}
+	return false
+}
+
 // lateSignal is the pair of events of one intent; seq is what the first gets.
+// For a handle that the ledger does not hold, as after it was salvaged or
+// restored, the end of an orphan is all that can be told.
 func lateSignal(tip *projector.State, i act.Intent, seq uint64) []*event.Event {
 	if _, held := tip.Handle(i.Scope.Handle); !held {
-		return nil
+		return lateOrphan(i)
 	}
 	request := i.Request
 	delivered, detail := delivery(i.Result, nil)
@@ -102,6 +138,22 @@ func lateSignal(tip *projector.State, i act.Intent, seq uint64) []*event.Event {
 		{Scope: i.Scope, Body: &request},
 		{Scope: i.Scope, Body: &event.SignalSent{Request: seq, Signal: request.Signal, Delivered: delivered, Detail: valid(detail)}},
 	}
+}
+
+// lateOrphan tells of an intent of an earlier daemon for a handle that is not
+// held. One of this daemon is left out: its handle was released meanwhile, and
+// its end says what there is to say.
+func lateOrphan(i act.Intent) []*event.Event {
+	if !i.Earlier {
+		return nil
+	}
+	how := "sent"
+	if !i.Result.Delivered {
+		how = "asked for (" + valid(i.Result.Detail) + ")"
+	}
+	reason := fmt.Sprintf("%s (cause %s) was %s at %s, while there was no ledger", unix.SignalName(unix.Signal(i.Request.Signal)), valid(i.Request.Cause),
+		how, time.Unix(0, i.Request.SentWall).UTC().Format(time.RFC3339Nano))
+	return []*event.Event{{Scope: i.Scope, Body: &event.OrphanEnded{Directory: i.Scope.Handle.String(), Reason: reason}}}
 }
 
 // lateCancel is a cancel that could not be recorded when it was asked for.

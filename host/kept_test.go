@@ -89,7 +89,7 @@ func TestRecoveryOfKept(t *testing.T) {
 			prepare: func(_ *testing.T, w *world, id string) { w.hasWritten(id) },
 			away: func(_ *testing.T, w *world, f act.Found) {
 				w.killShim(f)
-				w.ledger.Clock = otherBoot{}
+				w.reboot()
 			},
 			want: event.RecoveryFinished{Lost: 1, LostReboot: 1},
 		},
@@ -98,7 +98,7 @@ func TestRecoveryOfKept(t *testing.T) {
 			away: func(t *testing.T, w *world, f act.Found) {
 				touch(t, w.witness+"/gate")
 				w.exitWritten(f.ID)
-				w.ledger.Clock = otherBoot{}
+				w.reboot()
 			},
 			want: event.RecoveryFinished{Exited: 1},
 		},

@@ -83,6 +83,11 @@ func (h *Host) recover(ctx context.Context, inProcess bool) (event.RecoveryFinis
 	// A crash from here on leaves a recovery that has begun: the next start
 	// begins it again, and finds less to do.
 	crashpoint.Here("recovery.started")
+	if !inProcess {
+		// What an earlier daemon did without a ledger comes before what it
+		// led to.
+		h.recordLate()
+	}
 	if err := r.settleAll(ctx, handles, found); err != nil {
 		return event.RecoveryFinished{}, fmt.Errorf("recovery: %w", err)
 	}

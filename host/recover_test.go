@@ -123,6 +123,13 @@ type otherBoot struct{}
 func (otherBoot) Now() (wall, boot int64) { return walltime(), boottime() }
 func (otherBoot) BootID() [16]byte        { return [16]byte{1, 2, 3} }
 
+// reboot has the next start find the machine started again. The shims of before
+// are to be dead by then, or strangers.
+func (w *world) reboot() {
+	w.ledger.Clock = otherBoot{}
+	w.boot = otherBoot{}.BootID()
+}
+
 // TestRecoveryTable brings the world into the state of each row, has the daemon
 // die and start again, and holds what the ledger says then.
 func TestRecoveryTable(t *testing.T) {
@@ -197,13 +204,13 @@ func TestRecoveryTable(t *testing.T) {
 		},
 		"decided-reboot": func(t *testing.T, w *world) {
 			w.leave(w.held("before-go", w.script("true")))
-			w.ledger.Clock = otherBoot{}
+			w.reboot()
 		},
 		"started-reboot": func(t *testing.T, w *world) {
 			f := running(w, stays)
 			w.abandon()
 			w.killShim(f)
-			w.ledger.Clock = otherBoot{}
+			w.reboot()
 		},
 		"started-exited-reboot": func(t *testing.T, w *world) {
 			f := running(w, waits("gate"))
@@ -212,7 +219,7 @@ func TestRecoveryTable(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.exitWritten(f.ID)
-			w.ledger.Clock = otherBoot{}
+			w.reboot()
 		},
 		"terminal-not-released": func(t *testing.T, w *world) {
 			p, _ := w.start(alice, "true")

@@ -112,7 +112,8 @@ type world struct {
 	rides    time.Duration
 	patience time.Duration // of a start
 	shim     string
-	mode     string // isolation
+	mode     string   // isolation
+	boot     [16]byte // that the hands take for the machine's; zero: its own
 
 	live  *projector.Live
 	bus   *ipc.Bus
@@ -146,7 +147,7 @@ func (w *world) open() event.RecoveryFinished {
 		w.t.Fatal(err)
 	}
 	w.record(event.Scope{Actor: hostActor}, &event.DaemonStarted{Version: "test", Isolation: w.mode})
-	if w.hands, err = act.New(w.live.Ledger(), act.Options{Dir: w.data, Shim: w.shim, Isolation: w.mode, Log: testLog(w.t)}); err != nil {
+	if w.hands, err = act.New(w.live.Ledger(), act.Options{Dir: w.data, Shim: w.shim, Isolation: w.mode, BootID: w.boot, Log: testLog(w.t)}); err != nil {
 		w.t.Fatal(err)
 	}
 	gate := policy.NewGate()
@@ -246,7 +247,7 @@ func (w *world) stopKept(ctx context.Context) {
 // check compares the ledger with the world.
 func (w *world) check() {
 	w.t.Helper()
-	for _, p := range worldcheck.Problems(context.Background(), worldcheck.World{
+	for _, p := range worldcheck.CheckWorld(context.Background(), worldcheck.World{
 		Ledger: w.live.Ledger(), State: w.live.Snapshot(), Data: w.data, Witness: w.witness,
 	}) {
 		w.t.Errorf("world: %s", p)

@@ -221,6 +221,6 @@ func (c *committer) fail(cause error) error {
 	c.l.queue.fail(err)
 	c.l.note(err)
 	c.l.o.Fold.Discard()
-	c.ids.last = c.head.ID
+	c.ids.takeOver(c.head.ID)
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/astrid-os/processledger/ledger/event"
@@ -32,12 +33,12 @@ func (c Condition) Remedy() string {
 	switch {
 	case c.State == StateOK:
 		return ""
-	case c.State == StateFull, errors.Is(c.Err, ErrNoSpace):
+	case c.State == StateFull, errors.Is(c.Err, ErrNoSpace), isFull(c.Err):
 		return "free space on the disk of the data directory; the ledger goes on by itself"
 	case errors.Is(c.Err, os.ErrNotExist), errors.Is(c.Err, errReplaced):
 		return "put the data directory back to where it was (mount its disk); if it was deleted, end what runs, stop the daemon and restore a backup"
-	case errors.Is(c.Err, errReadOnly):
-		return "see why the file system is read-only (kernel log), and mount it writable again; the ledger goes on by itself"
+	case errors.Is(c.Err, errReadOnly), errors.Is(c.Err, syscall.EROFS):
+		return "see why the file system is read-only (kernel log), and mount it writable again, with the daemon stopped where it has to be unmounted; the ledger goes on by itself"
 	case errors.Is(c.Err, ErrCorrupt):
 		return "the disk has lost events: stop the daemon, keep a copy of the data directory, and run astridctl verify"
 	}
@@ -65,7 +66,7 @@ func (l *Ledger) Condition() Condition {
 	if is.State != StateOK {
 		return is
 	}
-	if err := l.look(0); err != nil {
+	if err := l.fits(0); err != nil {
 		l.note(err)
 		return l.Condition()
 	}

@@ -17,8 +17,8 @@ const (
 	// be copied and hashed while others wait.
 	DefaultSegmentBytes = 256 << 20
 
-	// DefaultSnapshotEvents is 16 k: they replay in some 20 ms.
-	DefaultSnapshotEvents = 16 << 10
+	// DefaultSnapshotEvents is 8 k: they replay in some 10 ms.
+	DefaultSnapshotEvents = 8 << 10
 
 	// DefaultReserve is 16 MiB: a process takes one or two kilobytes to be
 	// ended and released, so that is enough for everything that can run.

@@ -16,7 +16,9 @@ func (c *committer) reopen() error {
 		return nil
 	}
 	if err := c.goOn(); err != nil {
-		return fmt.Errorf("reopen: %w", err)
+		err = fmt.Errorf("reopen: %w", err)
+		c.l.note(fmt.Errorf("%w: %w", ErrFailed, err)) // what is in the way now
+		return err
 	}
 	c.l.o.Log.Info("the ledger goes on in a new segment", "segment", c.newest.path, "last", c.head.Seq)
 	return nil
@@ -69,6 +71,11 @@ func (c *committer) salvage() error {
 		return err
 	}
 	defer old.Close() // of a file for reading: nothing is lost
+	// The reserve is for the copy now: until that stands not even an ending can
+	// be recorded.
+	if err := segment.GiveBack(c.newest.path); err != nil {
+		return unwritable(err)
+	}
 	if err := c.spaceFor(old.Size()); err != nil {
 		return err
 	}
@@ -126,7 +133,7 @@ func (c *committer) fill(b *segment.Builder, old *segment.Segment, state []byte)
 	if damage != nil {
 		c.l.o.Log.Warn("left out what does not verify", "after", last.Seq, "error", damage)
 	}
-	c.ids.last = last.ID
+	c.ids.takeOver(last.ID)
 	h := c.now()
 	h.Seq, h.ID = last.Seq+1, c.ids.next(h.Wall)
 	c.batch.Reset(h.Seq)

@@ -277,7 +277,7 @@ func TestNoSnapshotWithoutRoom(t *testing.T) {
 	o := Options{SnapshotEvents: 5, freeBytes: func(string) (int64, error) { return free, nil }, Fold: &chainFold{}}
 	l := open(t, dir, o)
 	fill(t, l, 3)
-	free = DefaultReserve + segment.GrowthStep // enough for a commit, not for more
+	free = segment.GrowthStep // with the reserve held, enough for a commit, not for more
 	fill(t, l, 3)
 	waitUntil(t, func() bool { return !l.c.snaps.busy.Load() })
 	if files := snapshotsOf(t, dir); len(files) > 0 {

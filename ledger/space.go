@@ -45,10 +45,10 @@ func (l *Ledger) reachable() error {
 	return unwritable(err)
 }
 
-// look tells why everything but an ending would be refused now: the newest
+// fits tells why everything but an ending would be refused now: the newest
 // segment cannot be reached, or there is less free than a growth step and more
 // bytes, and the reserve where its blocks are not held.
-func (l *Ledger) look(more int64) error {
+func (l *Ledger) fits(more int64) error {
 	if err := l.reachable(); err != nil {
 		return err
 	}
@@ -76,8 +76,7 @@ func (l *Ledger) checkSpace(more int64) error {
 	return nil
 }
 
-// spaceFor refuses a copy of so many bytes that the disk has no room for. It
-// asks for no reserve: until the copy stands not even an ending can be recorded.
+// spaceFor refuses a copy of so many bytes that the disk has no room for.
 func (c *committer) spaceFor(size int64) error {
 	if c.l.o.Reserve == 0 {
 		return nil
@@ -89,10 +88,10 @@ func (c *committer) spaceFor(size int64) error {
 	return unwritable(err)
 }
 
-// room makes sure that a batch of any kind can be written: look, and the blocks
+// room makes sure that a batch of any kind can be written: fits, and the blocks
 // of the reserve are held.
 func (c *committer) room() error {
-	if err := c.l.look(0); err != nil {
+	if err := c.l.fits(0); err != nil {
 		return err
 	}
 	return c.hold()
@@ -120,7 +119,7 @@ func (c *committer) reserve() error {
 		return c.fail(err)
 	}
 	c.l.o.Fold.Discard()
-	c.ids.last = c.head.ID
+	c.ids.takeOver(c.head.ID)
 	return unwritable(noSpace(err))
 }
 

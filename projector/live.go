@@ -62,6 +62,9 @@ func Open(dir string, o ledger.Options) (*Live, error) {
 	return l, nil
 }
 
+// Try reads the ledger in dir as Open does, and changes nothing: see [ledger.Try].
+func Try(dir string) error { return ledger.Try(dir, (*fold)(newLive())) }
+
 func newLive() *Live { return &Live{committed: New()} }
 
 // Ledger returns the ledger below, for reading. Append through Decide only: a

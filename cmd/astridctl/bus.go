@@ -55,24 +55,34 @@ func (a *app) bus(ctx context.Context, f *busFlags) error {
 		return err
 	}
 	defer c.Close()
+	for {
+		err := a.listen(ctx, c, f)
+		switch {
+		case ctx.Err() != nil && f.follow:
+			return nil
+		case !control.IsRestarting(err):
+			return err
+		}
+		a.note("the daemon is being restarted; what is published until listening goes on is not shown")
+	}
+}
+
+// listen shows the messages of one daemon. f.count is how many are still to come.
+func (a *app) listen(ctx context.Context, c *control.Client, f *busFlags) error {
 	lines, err := c.Bus(ctx, f.topic)
 	if err != nil {
 		return err
 	}
 	defer lines.Close()
 	a.note("listening") // what is published from here on is seen
-	n := 0
 	for m, err := range lines.All() {
-		if ctx.Err() != nil && f.follow {
-			return nil
-		}
 		if err == nil {
 			err = a.writeMessage(m, f)
 		}
 		if err != nil {
 			return err
 		}
-		if n++; n == f.count && !f.follow {
+		if f.count--; f.count == 0 && !f.follow {
 			return nil
 		}
 	}

@@ -49,17 +49,17 @@ if the daemon goes on with its old program; 4 if no daemon goes on.`,
 }
 
 // restartFields are the fields of restartView's JSON.
-var restartFields = []string{"from", "to", "binary", "pid", "took_ns", "restart", "recovery"}
+var restartFields = []string{"from", "to", "binary", "pid", "took_ns", "adopted", "restart"}
 
 // restartView is the JSON of daemon restart.
 type restartView struct {
-	From     string            `json:"from"`
-	To       string            `json:"to"` // the version that runs now
-	Binary   string            `json:"binary"`
-	PID      int               `json:"pid"`
-	TookNano int64             `json:"took_ns"` // from the request until the next daemon was ready
-	Restart  *control.Restart  `json:"restart"`
-	Recovery *control.Recovery `json:"recovery"`
+	From     string           `json:"from"`
+	To       string           `json:"to"` // the version that runs now
+	Binary   string           `json:"binary"`
+	PID      int              `json:"pid"`
+	TookNano int64            `json:"took_ns"` // from the request until the next daemon was ready
+	Adopted  uint32           `json:"adopted"` // processes that run on
+	Restart  *control.Restart `json:"restart"`
 }
 
 func (a *app) restartDaemon(ctx context.Context, binary string, j *jsonFlag) error {
@@ -105,21 +105,21 @@ func (a *app) awaitRestart(ctx context.Context, c *control.Client, r *control.Re
 	if err != nil {
 		return nil, ui.Hint(fmt.Errorf("the restart from version %s to %s has begun, and no daemon has come of it: %w", answer.From, answer.To, err), "see the daemon's log; a start takes in whatever runs")
 	}
-	return &restartView{
-		From: answer.From, To: st.Version, Binary: answer.Binary, PID: st.PID, TookNano: time.Since(began).Nanoseconds(),
-		Restart: st.Restart, Recovery: st.Recovery,
-	}, nil
+	v := &restartView{
+		From: answer.From, To: st.Version, Binary: answer.Binary, PID: st.PID, TookNano: time.Since(began).Nanoseconds(), Restart: st.Restart,
+	}
+	if st.Recovery != nil {
+		v.Adopted = st.Recovery.Adopted
+	}
+	return v, nil
 }
 
 func (a *app) showRestart(v *restartView, j *jsonFlag) error {
 	if j.on() {
 		return j.write(a.stdout, v)
 	}
-	text := fmt.Sprintf("version %s has taken over from %s after %s", ui.Safe(v.To), ui.Safe(v.From), ui.Duration(time.Duration(v.TookNano)))
-	if v.Recovery != nil {
-		text += ", with " + ui.Count(v.Recovery.Adopted, "process") + " running on"
-	}
-	_, err := fmt.Fprintln(a.stdout, text)
+	_, err := fmt.Fprintf(a.stdout, "version %s has taken over from %s after %s, with %s running on\n",
+		ui.Safe(v.To), ui.Safe(v.From), ui.Duration(time.Duration(v.TookNano)), ui.Count(v.Adopted, "process"))
 	return err
 }
 

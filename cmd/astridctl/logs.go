@@ -79,27 +79,52 @@ func (a *app) logs(ctx context.Context, id string, f *logsFlags) error {
 	return err
 }
 
-// writeLogs writes the chunks and returns the cursors behind them.
+// writeLogs writes the chunks and returns the cursors behind them. A daemon that
+// makes way for another one is no end of them.
 func (a *app) writeLogs(ctx context.Context, c *control.Client, f *logsFlags) (map[string]string, error) {
-	lines, err := c.Logs(ctx, &f.query)
+	t := &logsTold{cursors: map[string]string{}, over: map[string]bool{}}
+	if f.query.Cursor != "" {
+		t.cursors[f.query.Stream] = f.query.Cursor
+	}
+	q := f.query
+	for {
+		err := a.writeSome(ctx, c, &q, t, f)
+		if !f.query.Follow || !control.IsRestarting(err) {
+			return t.cursors, err
+		}
+		if q.Stream != "" {
+			q.Cursor = t.cursors[q.Stream]
+		} else {
+			q.AfterStdout, q.AfterStderr = t.cursors[control.Stdout], t.cursors[control.Stderr]
+		}
+	}
+}
+
+// logsTold is how far the output has been told.
+type logsTold struct {
+	cursors map[string]string // by stream
+	over    map[string]bool   // the end was told
+}
+
+// writeSome writes what one daemon sends.
+func (a *app) writeSome(ctx context.Context, c *control.Client, q *control.LogsQuery, t *logsTold, f *logsFlags) error {
+	lines, err := c.Logs(ctx, q)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer lines.Close()
-	cursors := map[string]string{}
-	if f.query.Cursor != "" {
-		cursors[f.query.Stream] = f.query.Cursor
-	}
 	for chunk, err := range lines.All() {
-		if err == nil {
-			err = a.writeChunk(chunk, f)
-		}
 		if err != nil {
-			return cursors, err
+			return err
 		}
-		cursors[chunk.Stream] = chunk.Next
+		if !t.over[chunk.Stream] {
+			if err := a.writeChunk(chunk, f); err != nil {
+				return err
+			}
+		}
+		t.cursors[chunk.Stream], t.over[chunk.Stream] = chunk.Next, chunk.EOF
 	}
-	return cursors, nil
+	return nil
 }
 
 // writeChunk writes one chunk: exact, but on a terminal, which could act on it.

@@ -86,6 +86,9 @@ func (a *app) ps(ctx context.Context, f *psFlags) error {
 	if _, offline := src.(*fileSource); offline {
 		a.note("no daemon is asked: this is the table as of event %d; what it shows as running may have ended since", table.Seq)
 	}
+	if table.Source == control.FromDirectories {
+		a.note("the ledger is damaged: this is what the process directories tell; see astridctl status")
+	}
 	handles := slices.DeleteFunc(table.Handles, func(h control.Handle) bool { return !keep(&h) })
 	return a.showHandles(handles, f)
 }

@@ -56,7 +56,7 @@ func newRoot(a *app) *cobra.Command {
 	f.StringVar(&a.socket, "socket", "", "ask the daemon at the control socket `PATH`")
 	f.BoolVar(&a.utc, "utc", false, "show times in UTC, and read times without a zone as UTC")
 	root.AddCommand(newPs(a), newLog(a), newShow(a), newWhy(a), newReplay(a), newStatus(a), newInvoke(a), newRun(a), newCancel(a), newStop(a), newLogs(a), newBus(a),
-		newDaemon(a), newVerify(a), newVerifyChild(a), newDemo(a), newVersion(a))
+		newDaemon(a), newVerify(a), newVerifyChild(a), newLedger(a), newDemo(a), newVersion(a))
 	return root
 }
 

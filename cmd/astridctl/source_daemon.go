@@ -41,21 +41,38 @@ func (d *daemonSource) ps(ctx context.Context, all bool) (*control.Ps, error) {
 	return d.client.Ps(ctx, all)
 }
 
+// events goes on with the next daemon when one makes way for it, after the last
+// event that the caller has had.
 func (d *daemonSource) events(ctx context.Context, q *control.EventsQuery) iter.Seq2[*event.Event, error] {
 	return func(yield func(*event.Event, error) bool) {
-		stream, err := d.client.Events(ctx, q)
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		defer stream.Close()
-		defer func() { d.read = stream.Through() }()
-		for e, err := range stream.All() {
-			if !yield(e, err) || err != nil {
-				return
-			}
+		from := *q
+		for d.pass(ctx, &from, yield) {
 		}
 	}
+}
+
+// pass yields what one daemon sends, and tells whether to ask the next one. from
+// is what is left to be asked for.
+func (d *daemonSource) pass(ctx context.Context, from *control.EventsQuery, yield func(*event.Event, error) bool) (again bool) {
+	stream, err := d.client.Events(ctx, from)
+	if err != nil {
+		yield(nil, err)
+		return false
+	}
+	defer stream.Close()
+	defer func() { d.read = max(d.read, stream.Through()) }()
+	for e, err := range stream.All() {
+		if from.Follow && control.IsRestarting(err) {
+			return true
+		}
+		if !yield(e, err) || err != nil {
+			return false
+		}
+		if from.Follow { // the last of those before are told once
+			from.Filter.FromSeq, from.Limit = e.Seq+1, 0
+		}
+	}
+	return false
 }
 
 func (d *daemonSource) get(ctx context.Context, seq uint64) (*event.Event, error) {

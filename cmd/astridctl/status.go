@@ -183,6 +183,9 @@ func isolationText(i *control.Isolation) string {
 
 func ledgerText(l *control.LedgerStatus, src source, zone *time.Location) string {
 	s := fmt.Sprintf("%s, events %d to %d", l.ID, l.First, l.Last)
+	if l.State == control.LedgerDamaged {
+		return "damaged: nothing is started; what runs can be listed and ended"
+	}
 	if f, ok := src.(*fileSource); ok {
 		s += ", in " + f.dir
 	}

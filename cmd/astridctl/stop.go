@@ -40,7 +40,7 @@ Exit code 3 if no such process is held.`,
 }
 
 // stopFields are the fields of control.StopAnswer's JSON.
-var stopFields = []string{"id", "exit", "cause", "released"}
+var stopFields = []string{"id", "exit", "cause", "released", "unrecorded"}
 
 func (a *app) stop(ctx context.Context, id string, r *control.StopRequest, j *jsonFlag) error {
 	if err := j.check(); err != nil {
@@ -76,11 +76,14 @@ func stopText(answer *control.StopAnswer) string {
 	if x := answer.Exit; x != nil {
 		s = answer.ID + " " + report.Exit(event.Exit{Code: x.Code, Signal: x.Signal})
 	}
-	if answer.Cause != "stop" {
+	if answer.Cause != "stop" && answer.Cause != "" {
 		s += ", before the stop came to it (" + ui.Safe(answer.Cause) + ")"
 	}
 	if answer.Released {
 		s += ", and is released"
+	}
+	if answer.Unrecorded {
+		s += "; the ledger is damaged, and the next daemon that has one records it"
 	}
 	return s
 }

@@ -37,6 +37,7 @@ usage: astridd --config FILE [--data DIR]
 type flags struct {
 	config, data         string
 	check, fits, version bool
+	try                  string // a ledger's directory: see daemon.TryLedger
 }
 
 // doMain is the program: it returns the exit code.
@@ -49,6 +50,9 @@ func doMain(args []string, _ io.Reader, stdout, stderr io.Writer) int {
 	case err != nil:
 		fmt.Fprintf(stderr, "astridd: %v\n\n%s", err, usageText)
 		return exitUsage
+	case f.try != "":
+		tryLedger(f.try)
+		return exitOK
 	case f.version:
 		fmt.Fprintf(stdout, "astridd %s\n", buildinfo.Version())
 		return exitOK
@@ -83,6 +87,7 @@ func parseFlags(args []string) (*flags, error) {
 	fs.BoolVar(&f.check, "check-config", false, "")
 	fs.BoolVar(&f.fits, "check", false, "")
 	fs.BoolVar(&f.version, "version", false, "")
+	fs.StringVar(&f.try, tryFlag, "", "")
 	if err := fs.Parse(args); err != nil {
 		return nil, err
 	}

@@ -27,6 +27,11 @@ func run(cfg *config.Config, stderr io.Writer) error {
 	})
 }
 
+// tryFlag is the option by which a daemon starts itself to read a ledger.
+const tryFlag = daemon.FlagTryLedger
+
+func tryLedger(dir string) { daemon.TryLedger(dir) }
+
 // checkFitness tells in a line of JSON what this build is fit for.
 func checkFitness(cfg *config.Config, stdout io.Writer) error {
 	f, err := daemon.Check(context.Background(), cfg, buildinfo.Version())

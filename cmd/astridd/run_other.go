@@ -20,3 +20,8 @@ func errOther() error {
 	return errors.New("this daemon needs Linux 5.6 or newer (namespaces, pidfd, /proc), and this is " + runtime.GOOS +
 		"; copies of a ledger can be read, replayed and verified here with astridctl")
 }
+
+// tryFlag and tryLedger have a meaning on Linux only.
+const tryFlag = "try-ledger"
+
+func tryLedger(string) {}

@@ -14,9 +14,11 @@ import (
 	"github.com/astrid-os/processledger/ledger/event"
 )
 
-// TestStatusWhileRecovering holds that the socket answers while a shim keeps
-// recovery waiting, and that nothing is invoked until then.
-func TestStatusWhileRecovering(t *testing.T) {
+// TestStartWithASilentShim holds that the socket answers while recovery runs,
+// and says how far it is; that nothing is invoked until then; and that a shim
+// that does not answer holds up the start for no more than a moment, with its
+// process counted.
+func TestStartWithASilentShim(t *testing.T) {
 	s, d := serving(t)
 	if _, err := s.Drive(t.Context(), "alice", "c1", s.Program("background", "runs", daemontest.Lasting)); err != nil {
 		t.Fatal(err)
@@ -27,19 +29,23 @@ func TestStatusWhileRecovering(t *testing.T) {
 	d = s.Start(t)
 	daemontest.Eventually(t, "recovery runs", func() bool {
 		st, err := s.Client.Status(t.Context())
-		return err == nil && st.Phase == control.PhaseRecovering
+		return err == nil && st.Phase == control.PhaseRecovering && st.Progress != nil && st.Progress.Total == 1
 	})
 	if ps, err := s.Client.Ps(t.Context(), false); err != nil || len(ps.Handles) != 1 {
 		t.Errorf("ps: %+v, %v", ps, err)
 	}
-	_, err := s.Drive(t.Context(), "alice", "c2")
-	if control.ExitCode(err) != 4 || !strings.Contains(err.Error(), "recovering") {
+	if _, err := s.Drive(t.Context(), "alice", "c2"); err != nil && (control.ExitCode(err) != 4 || !strings.Contains(err.Error(), "recovering")) {
 		t.Errorf("invoke: %v", err)
 	}
-	s.ResumeAll()
-	if st := d.Ready(t); st.Recovery == nil || st.Recovery.Ended != 1 {
-		t.Errorf("recovery: %+v", st.Recovery)
+	st := d.Ready(t)
+	if r := st.Recovery; r == nil || r.Silent != 1 || r.Pending != 1 || r.TookNano > 15e8 {
+		t.Errorf("recovery: %+v", r)
 	}
+	s.ResumeAll()
+	daemontest.Eventually(t, "nothing is left to settle", func() bool {
+		st, err := s.Client.Status(t.Context())
+		return err == nil && st.Live == 0 && st.Recovery.Settling == 0 && st.Progress == nil
+	})
 	d.Stop(t)
 }
 

@@ -31,7 +31,7 @@ func (c *Child) Go(r *ledger.Receipt) error {
 	if !ok || d.Outcome != event.OutcomeGranted {
 		return fmt.Errorf("go %s: %w", c.id, ErrRefused)
 	}
-	if err := c.h.ledger.Redeem(r, event.KindSpawnDecided, c.id); err != nil {
+	if err := c.h.redeem(r, event.KindSpawnDecided, c.id); err != nil {
 		return fmt.Errorf("go %s: %w", c.id, err)
 	}
 	return c.sendGo()
@@ -44,7 +44,7 @@ func (c *Child) Go(r *ledger.Receipt) error {
 // killed itself, under the same receipt. Then the result is not delivered, with
 // the reason, and the end comes as a Notice. It blocks for some seconds then.
 func (c *Child) Signal(r *ledger.Receipt) (SignalResult, error) {
-	if err := c.h.ledger.Redeem(r, event.KindSignalRequested, c.id); err != nil {
+	if err := c.h.redeem(r, event.KindSignalRequested, c.id); err != nil {
 		return SignalResult{}, fmt.Errorf("signal %s: %w", c.id, err)
 	}
 	q, ok := body(r).(*event.SignalRequested)
@@ -95,7 +95,7 @@ func (h *Hands) TrashStray(r *ledger.Receipt, name string) error {
 	if !ok || o.Directory != name || filepath.Base(name) != name {
 		return fmt.Errorf("trash %q: %w", name, ledger.ErrReceiptMismatch)
 	}
-	if err := h.ledger.Redeem(r, event.KindOrphanEnded, ulid.ULID{}); err != nil {
+	if err := h.redeem(r, event.KindOrphanEnded, ulid.ULID{}); err != nil {
 		return fmt.Errorf("trash %q: %w", name, err)
 	}
 	return h.remove(name)
@@ -109,11 +109,19 @@ func body(r *ledger.Receipt) event.Body {
 	return nil
 }
 
+// redeem has the ledger check the receipt and mark it as used.
+func (h *Hands) redeem(r *ledger.Receipt, kind event.Kind, id ulid.ULID) error {
+	if h.ledger == nil {
+		return ErrNoLedger
+	}
+	return h.ledger.Redeem(r, kind, id)
+}
+
 func (h *Hands) redeemEither(r *ledger.Receipt, a, b event.Kind, id ulid.ULID) error {
 	if r.Kind() == b {
 		a = b
 	}
-	return h.ledger.Redeem(r, a, id)
+	return h.redeem(r, a, id)
 }
 
 // sendGo is the act of Go.

@@ -72,6 +72,14 @@ type Options struct {
 	// IsolationPIDNS (also if this is empty) or IsolationNone.
 	Isolation string
 
+	// BootID is that of the machine; zero: it is read. Only tests of a machine
+	// that was started again give one.
+	BootID [16]byte
+
+	// KeepLate has Emergency write what it is to do into late/ first: for a
+	// daemon that has no ledger, whose memory ends with it.
+	KeepLate bool
+
 	// Log gets what happens to launcher and shims; nil discards it.
 	Log *slog.Logger
 }
@@ -97,8 +105,10 @@ type Hands struct {
 	emptied int // what New found in trash/
 }
 
-// New makes the directories, finishes deletions that a crash interrupted, and
-// starts the launcher. l is the ledger whose receipts are taken.
+// New makes the directories, finishes deletions that a crash interrupted, takes
+// in the endings that an earlier daemon kept, and starts the launcher. l is the
+// ledger whose receipts are taken; nil: there is none, and no act but Emergency
+// is possible (ErrNoLedger).
 func New(l *ledger.Ledger, o Options) (*Hands, error) {
 	if o.Isolation == "" {
 		o.Isolation = IsolationPIDNS
@@ -112,6 +122,7 @@ func New(l *ledger.Ledger, o Options) (*Hands, error) {
 		return nil, err
 	}
 	h.emptyTrash()
+	h.loadLate()
 	return h, nil
 }
 
@@ -125,8 +136,10 @@ func (h *Hands) open() (err error) {
 	if h.procfd, err = shim.OpenProc(); err != nil {
 		return fmt.Errorf("open /proc: %w", err)
 	}
-	if h.bootID, err = shim.BootID(h.procfd); err != nil {
-		return fmt.Errorf("read the boot id: %w", err)
+	if h.bootID = h.o.BootID; h.bootID == [16]byte{} {
+		if h.bootID, err = shim.BootID(h.procfd); err != nil {
+			return fmt.Errorf("read the boot id: %w", err)
+		}
 	}
 	if h.o.Shim, err = filepath.Abs(h.o.Shim); err != nil {
 		return fmt.Errorf("shim: %w", err)

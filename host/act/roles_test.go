@@ -22,6 +22,7 @@ var roles = map[string]func() int{
 	"daemon":  daemonRole,
 	"fake":    fakeRole,
 	"holder":  holderRole,
+	"init":    initRole,
 	"mounts":  mountsRole,
 	"signals": signalsRole,
 }

@@ -312,7 +312,7 @@ func (w *stdinWrite) some(fd int) error {
 // has ended, nothing is left to do. It blocks until the shim has answered:
 // ErrShimGone and ErrNoAnswer say that nobody knows whether it is closed.
 func (c *Child) CloseStdin(r *ledger.Receipt) error {
-	if err := c.h.ledger.Redeem(r, event.KindStdinClosed, c.id); err != nil {
+	if err := c.h.redeem(r, event.KindStdinClosed, c.id); err != nil {
 		return fmt.Errorf("close the standard input of %s: %w", c.id, err)
 	}
 	if err := c.closeStdin(); err != nil {

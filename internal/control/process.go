@@ -29,6 +29,10 @@ type StopAnswer struct {
 	// Released is true for a persistent process: its id is gone. What holds
 	// another one is told of the end as of any other.
 	Released bool `json:"released"`
+
+	// Unrecorded is true if there is no ledger that could record it yet: the
+	// next daemon that has one does.
+	Unrecorded bool `json:"unrecorded,omitempty"`
 }
 
 // Stop ends one process of any tier. It returns once the end is durable; if ctx
@@ -44,7 +48,7 @@ const (
 )
 
 // LogsQuery is a request of /v1/logs, in a URL the parameters id, stream,
-// cursor and follow.
+// cursor, after-stdout, after-stderr and follow.
 type LogsQuery struct {
 	ID     string // the handle's ULID, whole
 	Stream string // Stdout or Stderr; empty: both
@@ -53,6 +57,10 @@ type LogsQuery struct {
 	// Empty: with the oldest that is kept. It is of one stream, so it needs
 	// Stream.
 	Cursor string
+
+	// AfterStdout and AfterStderr are Cursor where both streams are asked for;
+	// one that is empty begins with the oldest.
+	AfterStdout, AfterStderr string
 
 	// Follow asks for what is written later, too, until both streams end.
 	Follow bool
@@ -63,6 +71,7 @@ const (
 	paramID     = "id"
 	paramStream = "stream"
 	paramCursor = "cursor"
+	paramAfter  = "after-" // and the stream
 )
 
 // Values returns the query as URL parameters.
@@ -74,6 +83,12 @@ func (q *LogsQuery) Values() url.Values {
 	if q.Cursor != "" {
 		v.Set(paramCursor, q.Cursor)
 	}
+	if q.AfterStdout != "" {
+		v.Set(paramAfter+Stdout, q.AfterStdout)
+	}
+	if q.AfterStderr != "" {
+		v.Set(paramAfter+Stderr, q.AfterStderr)
+	}
 	if q.Follow {
 		v.Set(paramFollow, "1")
 	}
@@ -83,12 +98,17 @@ func (q *LogsQuery) Values() url.Values {
 // ParseLogsQuery reads a query from URL parameters. An unknown one is an error.
 func ParseLogsQuery(v url.Values) (*LogsQuery, error) {
 	for name := range v {
-		if name != paramID && name != paramStream && name != paramCursor && name != paramFollow {
+		if name != paramID && name != paramStream && name != paramCursor && name != paramFollow && name != paramAfter+Stdout && name != paramAfter+Stderr {
 			return nil, fmt.Errorf("parameter %q is not known", name)
 		}
 	}
-	q := &LogsQuery{ID: v.Get(paramID), Stream: v.Get(paramStream), Cursor: v.Get(paramCursor), Follow: isTrue(v.Get(paramFollow))}
+	q := &LogsQuery{
+		ID: v.Get(paramID), Stream: v.Get(paramStream), Cursor: v.Get(paramCursor), Follow: isTrue(v.Get(paramFollow)),
+		AfterStdout: v.Get(paramAfter + Stdout), AfterStderr: v.Get(paramAfter + Stderr),
+	}
 	switch {
+	case q.AfterStdout+q.AfterStderr != "" && q.Stream != "":
+		return nil, fmt.Errorf("stream and %s… do not go together; use cursor", paramAfter)
 	case q.ID == "":
 		return nil, fmt.Errorf("id: name the process whose output is asked for")
 	case q.Stream != "" && q.Stream != Stdout && q.Stream != Stderr:

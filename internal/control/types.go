@@ -38,6 +38,10 @@ const (
 	PhaseReady      Phase = "ready"
 	PhaseRestarting Phase = "restarting" // calls may end; then another daemon takes over
 	PhaseStopping   Phase = "stopping"   // an orderly shutdown runs
+
+	// PhaseDamaged comes instead of recovering where the ledger cannot be
+	// opened: what runs can be listed and ended, nothing else.
+	PhaseDamaged Phase = "damaged"
 )
 
 // Status is the answer of /v1/status.
@@ -88,12 +92,16 @@ type LedgerStatus struct {
 
 	// State is "ok"; "full" where nothing starts and endings are recorded as
 	// long as the reserve lasts; "failed" where nothing can be recorded, but
-	// what runs can be ended. Empty before the ledger is open.
+	// what runs can be ended; LedgerDamaged. Empty before the ledger is open.
 	State  string     `json:"state,omitempty"`
 	Since  *time.Time `json:"since,omitempty"`  // when that state was first seen; not with "ok"
 	Error  string     `json:"error,omitempty"`  // what the system said
 	Remedy string     `json:"remedy,omitempty"` // what to do, one sentence
 }
+
+// LedgerDamaged is the state of a ledger that cannot be opened, or has lost
+// events: a person has to see to it.
+const LedgerDamaged = "damaged"
 
 // Recovery is what the matching of ledger and disk at the start found.
 type Recovery struct {
@@ -148,9 +156,20 @@ type Usage struct {
 // Ps is the answer of /v1/ps.
 type Ps struct {
 	// Seq is the last event the table includes.
-	Seq     uint64   `json:"seq"`
+	Seq uint64 `json:"seq"`
+
+	// Source is what the table was made from: empty for the ledger.
+	Source  Source   `json:"source,omitempty"`
 	Handles []Handle `json:"handles"` // by id, which is by age
 }
+
+// Source is where a table comes from.
+type Source string
+
+// FromDirectories: the ledger is damaged, and the directories of the processes
+// are all there is. They tell of no principal, capsule or tier, and of a command
+// only the executable.
+const FromDirectories Source = "directories"
 
 // Handle is one process handle.
 type Handle struct {
@@ -255,6 +274,21 @@ type Answer struct {
 	Results []json.RawMessage `json:"results,omitempty"`
 
 	TookNano int64 `json:"took_ns"` // from the request to the guest's answer, ns
+}
+
+// Backup is the body of /v1/ledger/backed-up: a copy of the ledger that was made
+// through the daemon and found sound.
+type Backup struct {
+	Directory      string `json:"directory"`
+	Through        uint64 `json:"through"` // its last event
+	Segments       uint32 `json:"segments"`
+	Bytes          uint64 `json:"bytes"`
+	ManifestSHA256 string `json:"manifest_sha256"` // hex
+}
+
+// BackupAnswer is what /v1/ledger/backed-up answers, once that is recorded.
+type BackupAnswer struct {
+	Seq uint64 `json:"seq"` // of the event
 }
 
 // CancelRequest is the body of /v1/cancel.

@@ -23,6 +23,8 @@ const (
 	Recovery  Component = "recovery"
 	Migration Component = "migration"
 	Salvage   Component = "salvage"
+	Late      Component = "late"
+	Restore   Component = "restore"
 )
 
 // Point is a named place in the code.

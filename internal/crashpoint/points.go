@@ -5,7 +5,7 @@ import "slices"
 // Points lists every crash point of the program. A call of Here with a name
 // that is not listed, a name listed twice, and a name without a call are test
 // failures.
-var Points = slices.Concat(ledgerPoints, shimPoints, hostPoints, restartPoints, recoveryPoints, migrationPoints, salvagePoints)
+var Points = slices.Concat(ledgerPoints, shimPoints, hostPoints, restartPoints, recoveryPoints, migrationPoints, salvagePoints, latePoints, restorePoints)
 
 // ledgerPoints are passed by whoever writes the ledger.
 var ledgerPoints = []Point{
@@ -108,4 +108,17 @@ var salvagePoints = []Point{
 	{"salvage.set-aside", Salvage, "damaged files under two names each; the ledger is as damaged as before"},
 	{"ledger.rebuild.written", Salvage, "damaged files, and the finished new one under a temporary name, which is removed"},
 	{"ledger.rebuild.cleared", Salvage, "a ledger whose newest file is one of the damaged ones; salvaging again ends it"},
+}
+
+// latePoints are passed where an ending is kept on disk because there is no
+// ledger, and where it is forgotten once there is one again.
+var latePoints = []Point{
+	{"daemon.late.kept", Late, "an ending that is kept on disk and was not carried out"},
+	{"daemon.late.recorded", Late, "an ending that is recorded, and its file"},
+}
+
+// restorePoints are passed by whoever puts a copy of a ledger back.
+var restorePoints = []Point{
+	{"restore.copied", Restore, "the data directory as it was, and the copy beside its ledger under another name"},
+	{"restore.set-aside", Restore, "a data directory without a ledger, and the copy in it under another name"},
 }

@@ -35,8 +35,11 @@ func NewArmed(t testing.TB, lines ...string) *Armed {
 // Run starts a daemon that can be armed; it does not wait until it is ready.
 func (a *Armed) Run(t testing.TB) {
 	t.Helper()
-	a.Daemon = a.Start(t, "ASTRID_CRASH_AT=@"+a.points)
+	a.Daemon = a.Start(t, a.Env())
 }
+
+// Env is the variable by which a process of the site can be armed.
+func (a *Armed) Env() string { return "ASTRID_CRASH_AT=@" + a.points }
 
 // Arm has the process that comes to the nth passing of a point die there,
 // counted over all processes of the site.
@@ -58,6 +61,29 @@ func (a *Armed) Disarm(t testing.TB) {
 	}
 }
 
+// Hold has whoever passes a point stand still there until the function that it
+// returns is called.
+func (a *Armed) Hold(t testing.TB, name string) (letGo func()) {
+	t.Helper()
+	path := filepath.Join(a.points, "hold")
+	WriteFile(t, path+".tmp", name)
+	if err := os.Rename(path+".tmp", path); err != nil {
+		t.Fatal(err)
+	}
+	return func() { _ = os.Remove(path) }
+}
+
+// Passed counts the passings of a point so far.
+func (a *Armed) Passed(name string) (n int) {
+	b, _ := os.ReadFile(filepath.Join(a.points, "trace"))
+	for line := range strings.Lines(string(b)) {
+		if strings.TrimSpace(line) == name {
+			n++
+		}
+	}
+	return n
+}
+
 // Crashed tells whether somebody came to the nth passing.
 func (a *Armed) Crashed(name string, n int) bool {
 	_, err := os.Stat(filepath.Join(a.points, fmt.Sprintf("%s.%d", name, n)))
@@ -69,6 +95,18 @@ func (a *Armed) ClearTrace(t testing.TB) {
 	t.Helper()
 	if err := os.RemoveAll(filepath.Join(a.points, "trace")); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Forget forgets all passings: those of a point that is armed next count from 1.
+func (a *Armed) Forget(t testing.TB) {
+	t.Helper()
+	entries, err := os.ReadDir(a.points)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		_ = os.Remove(filepath.Join(a.points, e.Name()))
 	}
 }
 

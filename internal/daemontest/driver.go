@@ -7,6 +7,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,12 +25,32 @@ var driverManifest string
 // tests' capsule and its compiled form.
 func (s *Site) WithDriver(t testing.TB) {
 	t.Helper()
-	if err := os.CopyFS(s.Data, os.DirFS(Template(t))); err != nil {
+	if err := copyTree(Template(t), s.Data); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(s.Data, 0o700); err != nil {
-		t.Fatal(err)
-	}
+}
+
+// copyTree copies a directory. The files that nobody writes, which are the
+// large ones, are linked.
+func copyTree(from, to string) error {
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, _ := filepath.Rel(from, path)
+		dest := filepath.Join(to, name)
+		switch {
+		case d.IsDir():
+			return os.Mkdir(dest, 0o700)
+		case strings.HasPrefix(name, "cache/") || strings.HasSuffix(name, ".wasm"):
+			return os.Link(path, dest)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(dest, b, 0o600)
+	})
 }
 
 var templateMu sync.Mutex // held while the first test makes the template
@@ -91,6 +112,11 @@ type Step struct {
 	MS      int64    `json:"ms,omitempty"`
 	Text    string   `json:"text,omitempty"`
 	Cursor  string   `json:"cursor,omitempty"`
+
+	LifetimeMS  int64 `json:"lifetime_ms,omitempty"`
+	IdleMS      int64 `json:"idle_ms,omitempty"`
+	RetentionMS int64 `json:"retention_ms,omitempty"`
+	Pressure    bool  `json:"pressure,omitempty"`
 }
 
 // Outcome is what a step came to.
@@ -142,12 +168,17 @@ func (s *Site) Wrote(name, line string) bool {
 
 // Drive has the driver take the steps.
 func (s *Site) Drive(ctx context.Context, principal, call string, steps ...Step) ([]Outcome, error) {
+	return s.DriveCapsule(ctx, "driver", principal, call, steps...)
+}
+
+// DriveCapsule is Drive for the driver under another capsule's name.
+func (s *Site) DriveCapsule(ctx context.Context, capsule, principal, call string, steps ...Step) ([]Outcome, error) {
 	payload, err := json.Marshal(steps)
 	if err != nil {
 		return nil, err
 	}
 	a, err := s.Client.Invoke(ctx, &control.Invocation{
-		Principal: principal, Capsule: "driver", Action: "run", Payload: payload, CallID: call,
+		Principal: principal, Capsule: capsule, Action: "run", Payload: payload, CallID: call,
 	})
 	if err != nil {
 		return nil, err

@@ -22,6 +22,9 @@ type Site struct {
 	Data   string // the data directory
 	Config string // path of the configuration
 	Client *control.Client
+
+	// Keep has the directory stay where it is if the test fails.
+	Keep bool
 }
 
 // NewSite makes a site with more lines for its configuration. At the end of the
@@ -50,6 +53,10 @@ func NewSite(t testing.TB, lines ...string) *Site {
 	t.Cleanup(func() {
 		s.Client.Close()
 		s.Sweep(t)
+		if s.Keep && t.Failed() {
+			t.Logf("kept: %s", dir)
+			return
+		}
 		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
 		}

@@ -3,24 +3,18 @@
 package worldcheck
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/oklog/ulid/v2"
-	"golang.org/x/sys/unix"
 
+	"github.com/astrid-os/processledger/internal/control"
 	"github.com/astrid-os/processledger/ledger"
 	"github.com/astrid-os/processledger/projector"
 )
 
-// World is what is compared. Nothing of it may change while Problems looks: no
-// spawn, signal or exit in flight.
+// World is what is compared. Nothing of it may change while a check looks: no
+// spawn, signal or exit in flight. Programs may run on and write.
 type World struct {
 	// Ledger is read from its first event to its last.
 	Ledger ledger.Reader
@@ -29,195 +23,89 @@ type World struct {
 	// replay.
 	State *projector.State
 
+	// Table and Status are what a running daemon answers; nil: it does not
+	// run, or is not asked.
+	Table  *control.Ps
+	Status *control.Status
+
 	// Data is the data directory that holds processes/.
 	Data string
 
-	// Witness is the directory in which each test program appends "start" and
-	// "end" to a file named by its argument that begins with Prefix. The
+	// Witness is the directory of the programs' own files; see witness.go. The
 	// programs have it as the variable WITNESS, which is also how their
 	// processes are found. Empty: there is no witness.
 	Witness string
+
+	// Shim is the path of the site's own astrid-shim, by which its processes
+	// are found in /proc. Empty: they are not looked for.
+	Shim string
+
+	// Verify has the ledger's files in Data verified, too: every page and
+	// hash. Newest is the copy of the newest segment that stands for it while
+	// a daemon writes; empty: nobody does.
+	Verify bool
+	Newest string
+
+	// Forget removes the witness file of each program that is released and
+	// told the truth: a world that goes on for hours would drown in them.
+	Forget bool
 }
 
-// Problems returns every contradiction, one sentence each; none means that the
-// ledger tells the truth.
-func Problems(ctx context.Context, w World) []string {
-	all, problems := stories(ctx, w.Ledger)
-	_, last := w.Ledger.Bounds()
-	state, err := projector.At(ctx, w.Ledger, last)
-	if err != nil {
-		return append(problems, fmt.Sprintf("replay: %v", err))
-	}
-	if w.State != nil && !bytes.Equal(state.Encode(), w.State.Encode()) {
-		problems = append(problems, "the state in use is not what a replay of the ledger gives")
-	}
-	problems = append(problems, w.directories(state)...)
-	problems = append(problems, w.processes(state)...)
-	return append(problems, w.witness(all)...)
+// CheckWorld returns every disagreement, one sentence each; none means that the
+// ledger tells the truth. It reads all of the ledger: see [Checker] for a world
+// that is looked at often.
+func CheckWorld(ctx context.Context, w World) []string {
+	return new(Checker).CheckWorld(ctx, w)
 }
 
-// directories compares handles with process directories and their locks.
-func (w World) directories(s *projector.State) (problems []string) {
-	held := map[string]uint32{}
-	entries, err := os.ReadDir(filepath.Join(w.Data, "processes"))
-	if err != nil {
-		return []string{err.Error()}
-	}
-	present := map[string]bool{}
-	for _, e := range entries {
-		present[e.Name()] = true
-		id, err := ulid.ParseStrict(e.Name())
-		if err != nil {
-			problems = append(problems, fmt.Sprintf("processes/%s is no handle's directory", e.Name()))
-			continue
-		}
-		h, known := s.Handle(id)
-		locked := lockHeld(filepath.Join(w.Data, "processes", e.Name(), "lock"))
-		switch {
-		case !known:
-			problems = append(problems, fmt.Sprintf("%s has a directory and no handle (shim alive: %v)", id, locked))
-		case locked && !h.Phase.Live():
-			problems = append(problems, fmt.Sprintf("%s is %v, and its shim lives", id, h.Phase))
-		case !locked && h.Phase.Live():
-			problems = append(problems, fmt.Sprintf("%s is %v, and its shim is dead", id, h.Phase))
-		case locked:
-			held[h.Principal]++
-		}
-	}
-	for _, h := range s.Handles() {
-		if !present[h.ID.String()] {
-			problems = append(problems, fmt.Sprintf("%s is %v and has no directory", h.ID, h.Phase))
-		}
-	}
-	for _, t := range s.Tallies() {
-		if n := s.LivePrincipal(t.Principal).Total(); n != held[t.Principal] {
-			problems = append(problems, fmt.Sprintf("principal %s is counted with %d live processes, and has %d", t.Principal, n, held[t.Principal]))
-		}
-	}
-	return problems
+// Checker checks one world again and again, and reads of its ledger each time
+// only what is new. Its zero value has read nothing. One goroutine at a time
+// uses it.
+type Checker struct {
+	stories map[ulid.ULID]*story
+	nonces  map[string]ulid.ULID // of granted spawns
+	state   *projector.State     // at the last event read
+	next    uint64               // seq of the next event to read, 0 before the first look
+	broken  []string             // what is wrong with the ledger itself; it stays wrong
 }
 
-// lockHeld tells whether a living process holds the lock of a directory.
-func lockHeld(path string) bool {
-	f, err := os.Open(path)
-	if err != nil {
-		return false
+// CheckWorld is the function of the same name for a world that was looked at
+// before.
+func (c *Checker) CheckWorld(ctx context.Context, w World) []string {
+	c.read(ctx, w.Ledger)
+	problems := append([]string(nil), c.broken...)
+	if c.state == nil {
+		return problems
 	}
-	defer f.Close()
-	return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == unix.EWOULDBLOCK
+	problems = append(problems, w.verify(ctx)...)
+	problems = append(problems, w.projections(ctx, c.state)...)
+	problems = append(problems, w.directories(c)...)
+	problems = append(problems, w.processes(c)...)
+	return append(problems, w.witness(c)...)
 }
 
-// lingerBound is how long an orphaned process of a test may take to notice.
-const lingerBound = 2 * time.Second
+// State is the state after the last event that was read, nil before the first
+// look. It changes with the next one.
+func (c *Checker) State() *projector.State { return c.state }
 
-// processes compares the machine's processes with the handle table: test
-// programs live only where a handle does.
-func (w World) processes(s *projector.State) (problems []string) {
-	if w.Witness == "" || s.LiveAll().Total() > 0 {
-		return nil
+// Lost is how many processes the ledger calls lost.
+func (c *Checker) Lost() (n int) {
+	for _, s := range c.stories {
+		if s.lost != nil {
+			n++
+		}
 	}
-	left := Marked(w.Witness)
-	// In the weaker mode a killed shim takes only its program along; what that
-	// had started ends by itself a moment later, or is left over.
-	for end := time.Now().Add(lingerBound); len(left) > 0 && time.Now().Before(end); left = Marked(w.Witness) {
-		time.Sleep(5 * time.Millisecond)
-	}
-	for _, p := range left {
-		problems = append(problems, fmt.Sprintf("process %s (%s) is left over", p.PID, p.Command))
-	}
-	return problems
+	return n
 }
 
-// Process is a process of the machine.
-type Process struct {
-	PID     string
-	Command string
-}
+// sentences collects problems.
+type sentences []string
 
-// Marked returns the living processes that have WITNESS=witness in their
-// environment: the test programs and all that they started.
-func Marked(witness string) (found []Process) {
-	environs, err := filepath.Glob("/proc/[0-9]*/environ")
-	if err != nil {
-		return nil
-	}
-	mark := "WITNESS=" + witness
-	for _, path := range environs {
-		env, err := os.ReadFile(path)
-		if err != nil || !slices.Contains(strings.Split(string(env), "\x00"), mark) {
-			continue // gone, or somebody else's
-		}
-		dir := filepath.Dir(path)
-		cmdline, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
-		found = append(found, Process{
-			PID:     filepath.Base(dir),
-			Command: strings.TrimSpace(strings.ReplaceAll(string(cmdline), "\x00", " ")),
-		})
-	}
-	return found
-}
+func (s *sentences) say(format string, args ...any) { *s = append(*s, fmt.Sprintf(format, args...)) }
 
-// witness compares what the programs wrote with what the ledger says of them.
-func (w World) witness(all map[ulid.ULID]*story) (problems []string) {
-	if w.Witness == "" {
-		return nil
+// same says so if two values that should agree do not.
+func same[T comparable](s *sentences, a, b T, format string, args ...any) {
+	if a != b {
+		s.say("%s: %v and %v", fmt.Sprintf(format, args...), a, b)
 	}
-	say := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
-	known := map[string]bool{}
-	for id, s := range all {
-		if s.nonce == "" || !s.granted {
-			continue
-		}
-		if known[s.nonce] {
-			say("%s: %s was granted twice", id, s.nonce)
-		}
-		known[s.nonce] = true
-		starts, ends := w.marks(s.nonce)
-		yes, maybe := s.ran()
-		switch {
-		case starts > 1 || ends > 1:
-			say("%s: %s ran %d times and ended %d times", id, s.nonce, starts, ends)
-		case starts > 0 && !maybe:
-			say("%s: %s ran, and the ledger says that it did not (%v)", id, s.nonce, s.end)
-		case yes && s.exit.Code != nil && *s.exit.Code == 0 && s.cause == "self" && (starts == 0 || ends == 0):
-			say("%s: the ledger says that %s ran to its end, and it did not", id, s.nonce)
-		}
-	}
-	for _, e := range w.files() {
-		if !known[e] {
-			say("%s ran, and no granted spawn of the ledger names it", e)
-		}
-	}
-	return problems
-}
-
-// files are the nonces of all programs that wrote anything.
-func (w World) files() (names []string) {
-	entries, err := os.ReadDir(w.Witness)
-	if err != nil {
-		return nil
-	}
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), Prefix) {
-			names = append(names, e.Name())
-		}
-	}
-	return names
-}
-
-// marks counts what the program of a nonce wrote.
-func (w World) marks(nonce string) (starts, ends int) {
-	b, err := os.ReadFile(filepath.Join(w.Witness, nonce))
-	if err != nil {
-		return 0, 0
-	}
-	for line := range strings.Lines(string(b)) {
-		switch strings.TrimSpace(line) {
-		case "start":
-			starts++
-		case "end":
-			ends++
-		}
-	}
-	return starts, ends
 }

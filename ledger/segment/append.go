@@ -35,7 +35,7 @@ func (s *Segment) Seal(last uint64) error {
 		s.sealed = true
 		// What is held is of no use any more. A crash before it, or an error,
 		// leaves a file that takes more of the disk than it needs.
-		_ = s.giveBack()
+		_ = GiveBack(s.path)
 	}
 	return err
 }

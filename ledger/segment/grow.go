@@ -79,16 +79,14 @@ func (s *Segment) Hold(n int64) (held bool, err error) {
 	return true, nil
 }
 
-// giveBack gives back what Hold took and the file did not need.
-func (s *Segment) giveBack() error {
-	if s.held == 0 {
-		return nil
-	}
-	fi, err := os.Stat(s.path)
+// GiveBack gives back what Hold took for the file at path and it did not need. What
+// is in the file stays as it is.
+func GiveBack(path string) error {
+	fi, err := os.Stat(path)
 	if err != nil {
 		return err
 	}
-	return os.Truncate(s.path, fi.Size())
+	return os.Truncate(path, fi.Size())
 }
 
 // inUse returns the bytes of the file that the last commit left in use.

@@ -229,7 +229,7 @@ func (w *World) close(t testing.TB) {
 // exit was recorded at last may take a moment to end.
 func (w *World) problems(ctx context.Context) []string {
 	for {
-		found := worldcheck.Problems(ctx, worldcheck.World{Ledger: w.Live.Ledger(), State: w.Live.Snapshot(), Data: w.Data})
+		found := worldcheck.CheckWorld(ctx, worldcheck.World{Ledger: w.Live.Ledger(), State: w.Live.Snapshot(), Data: w.Data})
 		if len(found) == 0 || ctx.Err() != nil {
 			return found
 		}

@@ -2,14 +2,18 @@ package daemon
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 
 	"github.com/astrid-os/processledger/host"
 	"github.com/astrid-os/processledger/internal/control"
+	"github.com/astrid-os/processledger/ledger"
 	"github.com/astrid-os/processledger/ledger/event"
+	"github.com/astrid-os/processledger/projector"
 )
 
 // Unrecorded implements serve.Backend.
@@ -25,6 +29,9 @@ func (d *Daemon) Unrecorded() []string {
 // calls may end before a restart, they can still be looked at, stopped and
 // cancelled.
 func (d *Daemon) ready() (*engine, error) {
+	if m := d.damage.Load(); m != nil {
+		return nil, m.refusal()
+	}
 	phase := d.currentPhase()
 	e := d.engine.Load()
 	switch {
@@ -79,10 +86,6 @@ func (d *Daemon) Idle() map[string]time.Duration {
 
 // Stop implements serve.Backend.
 func (d *Daemon) Stop(ctx context.Context, by event.Actor, r *control.StopRequest) (*control.StopAnswer, error) {
-	e, err := d.ready()
-	if err != nil {
-		return nil, err
-	}
 	id, err := ulid.ParseStrict(r.ID)
 	if err != nil {
 		return nil, control.Errorf(control.CodeUsage, "%q is no process's id: %v", r.ID, err)
@@ -90,6 +93,13 @@ func (d *Daemon) Stop(ctx context.Context, by event.Actor, r *control.StopReques
 	var grace *time.Duration
 	if r.GraceNano != nil {
 		grace = new(time.Duration(*r.GraceNano))
+	}
+	if m := d.damage.Load(); m != nil {
+		return m.stop(ctx, by, id, grace)
+	}
+	e, err := d.ready()
+	if err != nil {
+		return nil, err
 	}
 	stopped, err := e.host.StopHandle(ctx, by, id, grace)
 	if err != nil {
@@ -100,6 +110,27 @@ func (d *Daemon) Stop(ctx context.Context, by event.Actor, r *control.StopReques
 		a.Exit = &control.Exit{Code: x.Code, Signal: x.Signal}
 	}
 	return a, nil
+}
+
+// BackedUp implements serve.Backend.
+func (d *Daemon) BackedUp(ctx context.Context, by event.Actor, b *control.Backup) (*control.BackupAnswer, error) {
+	if _, err := d.ready(); err != nil {
+		return nil, err
+	}
+	sum, err := hex.DecodeString(b.ManifestSHA256)
+	if err != nil {
+		return nil, control.Errorf(control.CodeUsage, "%.80q is no SHA-256", b.ManifestSHA256)
+	}
+	body := &event.LedgerBackedUp{
+		Directory: strings.ToValidUTF8(b.Directory, "\uFFFD"), Through: b.Through, Segments: b.Segments, Bytes: b.Bytes, ManifestSHA256: sum,
+	}
+	c, err := d.live.Load().Decide(ctx, func(*projector.State, ledger.Header) ([]*event.Event, error) {
+		return []*event.Event{{Scope: event.Scope{Actor: by}, Body: body}}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &control.BackupAnswer{Seq: c.Events[0].Seq}, nil
 }
 
 func texts(ids []ulid.ULID) []string {

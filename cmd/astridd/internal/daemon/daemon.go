@@ -69,6 +69,13 @@ type Daemon struct {
 	// engine is nil until the host is there; what runs programs is in it.
 	engine atomic.Pointer[engine]
 
+	// damage is why there is no ledger; nil: there is one, or will be.
+	damage atomic.Pointer[damage]
+
+	// layout is what was wrong with the layout of the data directory; nil:
+	// nothing.
+	layout error
+
 	programs programs
 
 	// mu guards what follows; it is held for single reads and writes.
@@ -103,7 +110,9 @@ func Run(o Options) error {
 	}
 	// Closed last: as long as anything of this run is left, no other may begin.
 	defer lock.Close()
-	if err := d.migrate(); err != nil {
+	if err := d.migrate(); d.damageOf(err) != nil {
+		d.layout = err
+	} else if err != nil {
 		return err
 	}
 	s, err := d.openSocket()
@@ -142,8 +151,10 @@ func (d *Daemon) serve(w *watcher, s *socket) (*restarting, error) {
 func (d *Daemon) run(w *watcher, served <-chan error) (*restarting, error) {
 	err := d.start(w.first)
 	if err == nil {
-		d.setPhase(control.PhaseReady)
-		d.log.Info("ready", "took", time.Since(d.started).Round(time.Millisecond))
+		if d.damage.Load() == nil {
+			d.setPhase(control.PhaseReady)
+			d.log.Info("ready", "took", time.Since(d.started).Round(time.Millisecond))
+		}
 		select {
 		case <-w.first.Done():
 		case job := <-d.restarts:

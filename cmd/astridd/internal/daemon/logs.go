@@ -26,18 +26,37 @@ func (d *Daemon) Subscribe(pattern string) (*ipc.Subscription, error) {
 
 // logReader reads the streams of one process, each from where it stands.
 type logReader struct {
-	out     *host.Output
+	out     output
 	pos     [2]uint64
 	over    [2]bool // nothing more is asked of it
 	written bool    // by the newest pass
 }
 
-// Logs implements serve.Backend.
-func (d *Daemon) Logs(ctx context.Context, q *control.LogsQuery, chunk func(*control.LogChunk) error, flush func() error) error {
+// output is a process's output, held or found.
+type output interface {
+	Read(s host.Stream, pos uint64, most int) (host.Piece, error)
+	More(stdout, stderr uint64) poll.Source
+	Close()
+}
+
+// outputOf opens the output of a process.
+func (d *Daemon) outputOf(ctx context.Context, id ulid.ULID, follow bool) (output, error) {
+	if m := d.damage.Load(); m != nil {
+		return m.output(id, follow)
+	}
 	e, err := d.ready()
 	if err != nil {
-		return err
+		return nil, err
 	}
+	out, err := e.host.OutputOf(ctx, id)
+	if err != nil {
+		return nil, hostError(err)
+	}
+	return out, nil
+}
+
+// Logs implements serve.Backend.
+func (d *Daemon) Logs(ctx context.Context, q *control.LogsQuery, chunk func(*control.LogChunk) error, flush func() error) error {
 	id, err := ulid.ParseStrict(q.ID)
 	if err != nil {
 		return control.Errorf(control.CodeUsage, "%q is no process's id: %v", q.ID, err)
@@ -46,23 +65,26 @@ func (d *Daemon) Logs(ctx context.Context, q *control.LogsQuery, chunk func(*con
 	if err := r.begin(q); err != nil {
 		return err
 	}
-	if r.out, err = e.host.OutputOf(ctx, id); err != nil {
-		return hostError(err)
+	if r.out, err = d.outputOf(ctx, id, q.Follow); err != nil {
+		return err
 	}
 	defer r.out.Close()
 	return r.run(ctx, q.Follow, chunk, flush)
 }
 
-// begin reads the cursor: the number of the next byte.
+// begin reads the cursors: each the number of the next byte.
 func (r *logReader) begin(q *control.LogsQuery) error {
-	if q.Cursor == "" {
-		return nil
+	for _, after := range [][2]string{{q.Stream, q.Cursor}, {control.Stdout, q.AfterStdout}, {control.Stderr, q.AfterStderr}} {
+		stream, cursor := after[0], after[1]
+		if cursor == "" {
+			continue
+		}
+		pos, err := strconv.ParseUint(cursor, 10, 64)
+		if err != nil {
+			return control.Errorf(control.CodeUsage, "%.80q is no cursor of %s", cursor, stream)
+		}
+		r.pos[streamNumbers[stream]] = pos
 	}
-	pos, err := strconv.ParseUint(q.Cursor, 10, 64)
-	if err != nil {
-		return control.Errorf(control.CodeUsage, "%.80q is no cursor of %s", q.Cursor, q.Stream)
-	}
-	r.pos[streamNumbers[q.Stream]] = pos
 	return nil
 }
 

@@ -69,7 +69,7 @@ func (m *manager) tell(assignments ...string) {
 func (m *manager) phase(p control.Phase, status string, again bool) {
 	status = "STATUS=" + status
 	switch p {
-	case control.PhaseReady:
+	case control.PhaseReady, control.PhaseDamaged: // which is as ready as it will be: else it would be started again for ever
 		tell := []string{sd.SdNotifyReady, status}
 		if again {
 			tell = append(tell, fmt.Sprintf("MAINPID=%d", os.Getpid()))

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,7 +30,13 @@ func (d *Daemon) start(ctx context.Context) error {
 	probed := make(chan error, 1)
 	go func() { probed <- d.probe() }()
 	err = d.openLedger()
-	if err = errors.Join(err, <-probed); err != nil {
+	if perr := <-probed; perr != nil {
+		return errors.Join(err, perr)
+	}
+	if m := d.damageOf(err); m != nil {
+		return d.stay(m)
+	}
+	if err != nil {
 		return err
 	}
 	if err := keys.loadProcessIDs(d.cfg.Data, d.live.Load().Snapshot()); err != nil {
@@ -73,12 +78,23 @@ func (d *Daemon) serveCapsules(ctx context.Context, e *engine, l loaded) error {
 
 // openLedger opens the ledger and replays its newest segment.
 func (d *Daemon) openLedger() error {
-	live, err := projector.Open(filepath.Join(d.cfg.Data, "ledger"), ledger.Options{
+	if d.layout != nil {
+		return d.layout
+	}
+	if err := d.missing(); err != nil {
+		return err
+	}
+	done, err := d.trying()
+	if err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	live, err := projector.Open(d.ledgerDir(), ledger.Options{
 		SegmentEvents: d.cfg.Ledger.SegmentEvents,
 		SegmentBytes:  d.cfg.Ledger.SegmentBytes,
 		Reserve:       d.cfg.Ledger.Reserve,
 		Log:           d.log,
 	})
+	done()
 	if err != nil {
 		return fmt.Errorf("ledger: %w", err)
 	}

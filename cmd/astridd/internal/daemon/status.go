@@ -36,7 +36,9 @@ func (d *Daemon) Status() *control.Status {
 	if e := d.engine.Load(); e != nil {
 		addProgress(s, e.host.Progress())
 	}
-	if live := d.live.Load(); live != nil {
+	if m := d.damage.Load(); m != nil {
+		m.status(s)
+	} else if live := d.live.Load(); live != nil {
 		d.ledgerStatus(s, live)
 	}
 	return s

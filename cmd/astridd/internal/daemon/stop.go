@@ -18,6 +18,10 @@ import (
 // still runs, and nothing else.
 func (d *Daemon) stop(w *watcher, cause error) error {
 	d.setPhase(control.PhaseStopping)
+	if m := d.damage.Load(); m != nil {
+		// It holds nothing that it could end: see damaged.go.
+		return m.close()
+	}
 	live := d.live.Load()
 	if live == nil {
 		return nil

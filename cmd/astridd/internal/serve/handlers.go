@@ -21,17 +21,27 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 
 // ps sends the handle table of the committed state.
 func (s *Server) ps(w http.ResponseWriter, r *http.Request) {
-	live, err := s.live()
-	if err == nil {
-		err = params(r, "all")
+	if err := params(r, "all"); err != nil {
+		fail(w, err)
+		return
 	}
+	value := r.URL.Query().Get("all")
+	all := value == "1" || value == "true"
+	ps, err := s.o.Backend.Ps(r.Context(), all)
 	if err != nil {
 		fail(w, err)
 		return
 	}
-	all := r.URL.Query().Get("all")
-	var ps *control.Ps
-	live.View(func(st *projector.State) { ps = control.TableOf(st, all == "1" || all == "true") })
+	if ps != nil {
+		answer(w, ps)
+		return
+	}
+	live, err := s.live()
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	live.View(func(st *projector.State) { ps = control.TableOf(st, all) })
 	unrecorded, idle := s.o.Backend.Unrecorded(), s.o.Backend.Idle()
 	for i := range ps.Handles {
 		ps.Handles[i].Unrecorded = slices.Contains(unrecorded, ps.Handles[i].ID)

@@ -1,6 +1,8 @@
 package serve
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"strings"
 	"time"
 
@@ -22,15 +24,26 @@ func checkStop(r *control.StopRequest) error {
 	return nil
 }
 
+// maxPath is Linux's longest path.
+const maxPath = 4095
+
+func checkBackup(b *control.Backup) error {
+	sum, err := hex.DecodeString(b.ManifestSHA256)
+	switch {
+	case err != nil || len(sum) != sha256.Size:
+		return control.Errorf(control.CodeUsage, "%.80q is no SHA-256", b.ManifestSHA256)
+	case b.Directory == "" || len(b.Directory) > maxPath:
+		return control.Errorf(control.CodeUsage, "the directory of the copy has %d bytes; 1 to %d are allowed", len(b.Directory), maxPath)
+	}
+	return nil
+}
+
 func checkRestart(r *control.RestartRequest) error {
 	if b := r.Binary; b != "" && !strings.HasPrefix(b, "/") || len(b) > maxPath || strings.Contains(b, "\x00") {
 		return control.Errorf(control.CodeUsage, "binary %.80q is no absolute path", b)
 	}
 	return nil
 }
-
-// maxPath is Linux's longest path.
-const maxPath = 4095
 
 // checkHandle takes whole ids only: what a beginning stands for may change
 // between two requests.

@@ -43,7 +43,13 @@ type fake struct {
 func (f *fake) Status() *control.Status {
 	return &control.Status{Version: "v-test", API: control.Version, Phase: f.phase}
 }
-func (f *fake) Live() *projector.Live          { return f.live }
+func (f *fake) Live() *projector.Live { return f.live }
+func (f *fake) BackedUp(context.Context, event.Actor, *control.Backup) (*control.BackupAnswer, error) {
+	return &control.BackupAnswer{}, nil
+}
+
+func (f *fake) Ps(context.Context, bool) (*control.Ps, error) { return nil, nil }
+
 func (f *fake) Unrecorded() []string           { return f.unrecorded }
 func (f *fake) Idle() map[string]time.Duration { return f.idle }
 func (f *fake) Stop(ctx context.Context, by event.Actor, r *control.StopRequest) (*control.StopAnswer, error) {

@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,6 +40,10 @@ type Backend interface {
 	// Live returns the open ledger, nil before it is open.
 	Live() *projector.Live
 
+	// Ps is the handle table where it cannot come from the ledger, because
+	// that is damaged; nil: it can.
+	Ps(ctx context.Context, all bool) (*control.Ps, error)
+
 	// Unrecorded lists the handles whose program has ended while the ledger
 	// cannot commit that.
 	Unrecorded() []string
@@ -54,6 +59,9 @@ type Backend interface {
 	Invoke(ctx context.Context, by event.Actor, in *control.Invocation) (*control.Answer, error)
 	Cancel(ctx context.Context, by event.Actor, r *control.CancelRequest) (*control.CancelAnswer, error)
 	Stop(ctx context.Context, by event.Actor, r *control.StopRequest) (*control.StopAnswer, error)
+
+	// BackedUp records a copy of the ledger on behalf of an operator.
+	BackedUp(ctx context.Context, by event.Actor, b *control.Backup) (*control.BackupAnswer, error)
 
 	// Restart has another daemon take over, and returns once that has begun.
 	Restart(ctx context.Context, by event.Actor, r *control.RestartRequest) (*control.RestartAnswer, error)
@@ -87,6 +95,11 @@ type Server struct {
 	stop context.CancelFunc // ends it: requests that would go on for ever end
 
 	makingWay atomic.Bool // another daemon is to answer
+
+	mu       sync.Mutex // held for accesses of what follows
+	closing  bool
+	listener net.Listener  // nil before Serve
+	served   chan struct{} // closed once Serve has accepted its last connection
 }
 
 // Bounds of a connection.
@@ -121,12 +134,37 @@ func New(o Options) *Server {
 	return s
 }
 
-// Serve serves l until Shutdown; it returns nil then.
+// Serve serves l until Shutdown; it returns nil then. It is called once.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
+	s.mu.Lock()
+	if s.closing {
+		s.mu.Unlock()
+		return l.Close()
 	}
-	return nil
+	s.listener, s.served = l, make(chan struct{})
+	s.mu.Unlock()
+	defer close(s.served)
+	err := s.http.Serve(l)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if errors.Is(err, http.ErrServerClosed) || s.closing && errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// stopAccepting has Serve return. Only then does the http.Server know of every
+// connection that was accepted: one that its Shutdown does not know of would end
+// without an answer.
+func (s *Server) stopAccepting() {
+	s.mu.Lock()
+	s.closing = true
+	l, served := s.listener, s.served
+	s.mu.Unlock()
+	if l != nil {
+		_ = l.Close() // closed before is as good
+		<-served
+	}
 }
 
 // MakeWay ends followers and turns away whatever is asked from now on, but for the
@@ -140,6 +178,7 @@ func (s *Server) MakeWay() {
 // requests until ctx ends; then it cuts them off.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stop()
+	s.stopAccepting()
 	if err := s.http.Shutdown(ctx); err != nil {
 		return errors.Join(err, s.http.Close())
 	}
@@ -165,6 +204,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/invoke", post(checkInvocation, s.o.Backend.Invoke))
 	mux.HandleFunc("POST /v1/cancel", post(checkCancel, s.o.Backend.Cancel))
 	mux.HandleFunc("POST /v1/stop", post(checkStop, s.o.Backend.Stop))
+	mux.HandleFunc("POST /v1/ledger/backed-up", post(checkBackup, s.o.Backend.BackedUp))
 	mux.HandleFunc("POST "+restartPath, post(checkRestart, s.o.Backend.Restart))
 	mux.HandleFunc("POST "+runPath, s.run)
 	mux.HandleFunc("/", notFound)
@@ -173,7 +213,7 @@ func (s *Server) routes() http.Handler {
 
 func notFound(w http.ResponseWriter, r *http.Request) {
 	fail(w, control.Errorf(control.CodeUsage, "%s %s is not part of this protocol", r.Method, r.URL.Path).
-		WithHint("GET /v1/status, /v1/ps, /v1/events, /v1/ledger/newest, /v1/capsules, /v1/logs, /v1/bus; POST /v1/invoke, /v1/cancel, /v1/stop, /v1/daemon/restart, /v1/run"))
+		WithHint("GET /v1/status, /v1/ps, /v1/events, /v1/ledger/newest, /v1/capsules, /v1/logs, /v1/bus; POST /v1/invoke, /v1/cancel, /v1/stop, /v1/ledger/backed-up, /v1/daemon/restart, /v1/run"))
 }
 
 // front does what holds for every request: version, who may, and a log line.
@@ -287,6 +327,9 @@ func (s *Server) live() (*projector.Live, error) {
 		return l, nil
 	}
 	st := s.o.Backend.Status()
+	if st.Phase == control.PhaseDamaged {
+		return nil, control.Errorf(control.CodeCorrupt, "the ledger is damaged: %s", st.Ledger.Error).WithHint("%s", st.Ledger.Remedy)
+	}
 	code := control.CodeUnavailable
 	if st.Restart != nil {
 		code = control.CodeRestarting

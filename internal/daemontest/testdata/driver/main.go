@@ -23,6 +23,12 @@ type step struct {
 
 	Text   string `json:"text"`   // what is written, or the suffix of a watch
 	Cursor string `json:"cursor"` // of read
+
+	// Of persistent: 0 stands for the default.
+	LifetimeMS  int64 `json:"lifetime_ms"`
+	IdleMS      int64 `json:"idle_ms"`
+	RetentionMS int64 `json:"retention_ms"`
+	Pressure    bool  `json:"pressure"` // nothing is dropped: the program waits for its readers
 }
 
 // outcome is what one call returned.

@@ -13,6 +13,10 @@ func persistent(s step, request process.Request) (o outcome, err error) {
 	switch s.Op {
 	case "persistent":
 		request.Label, request.KeepStdinOpen = s.Name, true
+		request.Lifetime, request.Idle, request.Retention = ms(s.LifetimeMS), ms(s.IdleMS), ms(s.RetentionMS)
+		if s.Pressure {
+			request.Overflow = process.Backpressure
+		}
 		_, err = process.SpawnPersistent(request)
 		return o, err
 	case "list":
@@ -44,6 +48,8 @@ func persistent(s step, request process.Request) (o outcome, err error) {
 	}
 	return o, err
 }
+
+func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
 // tell is a call that returns nothing.
 func tell(id process.ID, s step) error {

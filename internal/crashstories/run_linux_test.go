@@ -1,4 +1,4 @@
-package main
+package crashstories
 
 import (
 	"flag"
@@ -61,6 +61,10 @@ var elsewhere = map[string]string{
 	"ledger.snapshot.renamed":  "ledger: TestCrash, as above",
 	"migration.backup-copied":  "migrations: its crash test",
 	"migration.backup-copying": "migrations: its crash test, which has steps that back up",
+	"restore.copied":           "ledger/backup",
+	"restore.set-aside":        "ledger/backup",
+	"daemon.late.kept":         "internal/wedged: TestLateCrash",
+	"daemon.late.recorded":     "internal/wedged: TestLateCrash",
 	"salvage.set-aside":        "ledger/salvage",
 	"ledger.rebuild.written":   "ledger/salvage",
 	"ledger.rebuild.cleared":   "ledger/salvage",
@@ -75,6 +79,9 @@ func TestCrash(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the crash test takes minutes")
 	}
+	if daemontest.Race {
+		t.Log("under the race detector, which sees nothing of the binaries: one kill in four points")
+	}
 	passed, all := map[string]bool{}, true
 	for _, s := range stories {
 		var counts map[string]int
@@ -87,7 +94,10 @@ func TestCrash(t *testing.T) {
 				continue
 			}
 			passed[p.Name] = true
-			for _, n := range sample(p, counts[p.Name]) {
+			for i, n := range sample(p, counts[p.Name]) {
+				if daemontest.Race && (i > 0 || len(passed)%4 != 0) {
+					continue
+				}
 				t.Run(fmt.Sprintf("%s/%s/%d", s.name, p.Name, n), func(t *testing.T) {
 					t.Parallel()
 					crashAt(t, s, p, n)
@@ -136,8 +146,8 @@ func rehearse(t *testing.T, s story) map[string]int {
 	c.ClearTrace(t)
 	s.tell(t, c)
 	counts := c.Passings(t)
-	c.settle(t)
-	c.check(t, s.lost)
+	c.Settle(t)
+	c.Check(t, c.Witness(), s.lost)
 	return counts
 }
 
@@ -152,13 +162,11 @@ func crashAt(t *testing.T, s story, p crashpoint.Point, n int) {
 			t.Errorf("%s was not passed", p.Name)
 		}
 	} else if p.Component != crashpoint.Shim {
-		if c.Daemon.Wait(t); !c.Daemon.DiedByKill() {
-			t.Errorf("the daemon did not die at %s: %v", p.Name, c.Daemon.Err)
-		}
+		c.DiedAt(t, p.Name)
 	}
 	c.Disarm(t)
-	c.settle(t)
-	c.check(t, s.lost || p.Component == crashpoint.Shim)
+	c.Settle(t)
+	c.Check(t, c.Witness(), s.lost || p.Component == crashpoint.Shim)
 }
 
 // crash is one telling.

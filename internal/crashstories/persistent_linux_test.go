@@ -1,8 +1,9 @@
-package main
+package crashstories
 
 import (
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/astrid-os/processledger/internal/control"
 	"github.com/astrid-os/processledger/internal/daemontest"
@@ -53,6 +54,15 @@ func leavePersistent(t *testing.T, c *crash) {
 	daemontest.Eventually(t, "they have ended", func() bool { return c.Wrote("meanwhile", "end") && c.exits() == 2 })
 }
 
+// echoing is a server: it says each line of its input again, and leaves with 7
+// once that ends. TERM ends it with 4.
+const echoing = `trap 'echo told >>"$WITNESS/$0"; exit 4' TERM
+echo start >>"$WITNESS/$0"
+echo ready
+while read line; do echo "heard $line"; done
+echo end >>"$WITNESS/$0"
+exit 7`
+
 // leavePersistentRunning is a daemon with a persistent process that runs.
 func leavePersistentRunning(t *testing.T, c *crash) {
 	startReady(t, c)
@@ -69,13 +79,18 @@ func tellRestart(t *testing.T, c *crash) {
 	ctx, cancel := c.WhileAlive(t)
 	defer cancel()
 	_, _ = c.Drive(ctx, "alice", "c1", c.Program("background", "ends", daemontest.Lasting))
-	c.await(ctx, "ends", "start")
 	called := make(chan struct{})
 	go func() {
 		defer close(called)
 		_, _ = c.Drive(ctx, "bob", "c2", c.Program("spawn", "call", daemontest.Lasting))
 	}()
-	c.await(ctx, "call", "start")
+	for over := false; !over && ctx.Err() == nil && !c.Wrote("call", "start"); time.Sleep(5 * time.Millisecond) {
+		select {
+		case <-called: // its shim died
+			over = true
+		default:
+		}
+	}
 	a, err := c.Client.Restart(ctx, &control.RestartRequest{})
 	c.Release(t, "call")
 	<-called
