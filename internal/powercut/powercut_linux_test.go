@@ -26,6 +26,8 @@ func TestPowerCut(t *testing.T) {
 	t.Run("ledger", rec.testLedger)
 	t.Run("ledger on a disk that lies", rec.testLyingDisk)
 	t.Run("killed before", rec.testKilledBefore)
+	t.Run("killed before with a key", rec.testKeys)
+	t.Run("boot", rec.testBoot)
 	t.Run("directories", rec.testDirectories)
 	t.Run("recovery", rec.testRecovery)
 }
