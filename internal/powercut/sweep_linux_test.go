@@ -52,8 +52,8 @@ func seed(t *testing.T) uint64 {
 	return uint64(time.Now().UnixNano())
 }
 
-// looks chooses the states, in the order of their cuts: every cut with all and
-// with nothing of what is undecided, and of the others as many as are wanted.
+// looks chooses the states, in the order of their cuts: up to a half are cuts with
+// all and with nothing of what is undecided, the others any.
 func (w *sweep) looks(seed uint64) []look {
 	var sure, more []look
 	kinds := len(Pickers(0))
@@ -71,16 +71,17 @@ func (w *sweep) looks(seed uint64) []look {
 	r := rand.New(rand.NewPCG(seed, 0))
 	r.Shuffle(len(sure), func(i, j int) { sure[i], sure[j] = sure[j], sure[i] })
 	r.Shuffle(len(more), func(i, j int) { more[i], more[j] = more[j], more[i] })
-	all := append(sure, more...)
 	most := w.most
-	switch os.Getenv("POWERCUT_STATES") {
-	case "all":
-		most = len(all)
+	switch {
+	case os.Getenv("POWERCUT_STATES") == "all":
+		most = len(sure) + len(more)
+	case underRace && w.first:
+		most /= 10 // as it may need some hundred
+	case underRace:
+		most /= 40
 	}
-	if underRace {
-		most /= 10
-	}
-	all = all[:min(most, len(all))]
+	sure = sure[:min(len(sure), max(most/2, most-len(more)))]
+	all := append(sure, more[:min(len(more), most-len(sure))]...)
 	slices.SortFunc(all, func(a, b look) int { return a.cut - b.cut })
 	return all
 }
@@ -93,7 +94,7 @@ func (w *sweep) run(t *testing.T) []string {
 	w.seen = map[uint64]*answer{}
 	looked := 0
 	for round := range rounds {
-		if round > 0 && time.Since(began) > w.bound() {
+		if round > 0 && (w.enough() || time.Since(began) > w.bound()) {
 			break
 		}
 		var some []look
@@ -121,7 +122,7 @@ const rounds = 4
 
 // bound is how long a sweep goes on to begin rounds.
 func (w *sweep) bound() time.Duration {
-	if os.Getenv("POWERCUT_STATES") == "all" {
+	if w.first || os.Getenv("POWERCUT_STATES") == "all" {
 		return 24 * time.Hour
 	}
 	return 20 * time.Second
