@@ -41,7 +41,7 @@ func (w *world) delivered(cause string) {
 // sent again, and KILL comes when it is due, by CLOCK_BOOTTIME.
 func TestGracesGoOnOverARestart(t *testing.T) {
 	t.Parallel()
-	const stopGrace = 1500 * time.Millisecond
+	const stopGrace = 3 * time.Second
 	endings := map[string]struct {
 		grace  time.Duration
 		gentle unix.Signal
@@ -78,9 +78,11 @@ func TestGracesGoOnOverARestart(t *testing.T) {
 				h, _ := w.live.Snapshot().Handle(o.id)
 				opened := h.Obligations[0].Opened.Boot
 				w.abandon()
-				if late && name != "lifetime" { // its KILL is a standing order of the shim, too
+				late := late && name != "lifetime" // its KILL is a standing order of the shim, too
+				if late {
 					w.until("the grace has passed", func() bool { return boottime() > opened+c.grace.Nanoseconds() })
 				}
+				back := boottime()
 				w.open()
 				o = w.host.owner(o.id)
 				exit, cause := w.endOf(o)
@@ -93,6 +95,9 @@ func TestGracesGoOnOverARestart(t *testing.T) {
 				}
 				if after := time.Duration(at[1] - opened); after < c.grace || after > c.grace+10*time.Second {
 					t.Errorf("KILL came %v after the order, want %v", after, c.grace)
+				}
+				if after := time.Duration(at[1] - back); late && after > max(c.grace, 3*time.Second) {
+					t.Errorf("what was due came %v after the restart", after)
 				}
 				w.until("nothing is left of a cancel", func() bool { return len(w.live.Snapshot().Cancels()) == 0 })
 			})
@@ -161,5 +166,33 @@ func TestDeadlinesOfAnotherBoot(t *testing.T) {
 	}
 	if sent, _ := w.signals("stop"); len(sent) != 0 {
 		t.Errorf("signals %v were requested for the dead", sent)
+	}
+}
+
+// TestAnEphemeralThatNoDaemonCameBackFor has the shim carry out its standing
+// order alone, and the next daemon take in what it did.
+func TestAnEphemeralThatNoDaemonCameBackFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.host.orphan = 3e8
+	p, r := w.start(alice, "trap '' INT TERM; "+stays)
+	w.began(r)
+	w.abandon()
+	w.exitWritten(p.ID())
+	if got := w.open(); got.Exited != 1 || got.Ended != 0 {
+		t.Errorf("recovery found %+v", got)
+	}
+	w.calm()
+	var exit *event.ProcessExited
+	for _, e := range w.events(1) {
+		if b, ok := e.Body.(*event.ProcessExited); ok {
+			exit = b
+		}
+	}
+	if exit == nil || exitText(&exit.Exit) != "signal 9" || exit.Cause != "orphaned" || !exit.AfterRestart {
+		t.Errorf("%+v", exit)
+	}
+	if fired, _ := w.timers(); len(fired) != 1 || fired[0] != "orphan" {
+		t.Errorf("fired %v", fired)
 	}
 }

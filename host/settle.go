@@ -242,6 +242,8 @@ func (r *recovery) exited(j *job, o *owner, f act.Found) {
 	if !lives || o.finished {
 		return
 	}
+	// A crash from here on leaves an ended handle whose shim lives: the next
+	// recovery sends it away, and releases the handle.
 	j.match()
 	r.sendAway(j, f)
 	if release != "" {
