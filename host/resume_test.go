@@ -126,6 +126,9 @@ func TestALifetimeThatEndsAlone(t *testing.T) {
 	if fired, _ := w.timers(); len(fired) != 1 || fired[0] != "lifetime" {
 		t.Errorf("fired %v", fired)
 	}
+	if sent, _ := w.signals("lifetime"); len(sent) != 0 {
+		t.Errorf("the daemon ordered %v for what its shim had done", sent)
+	}
 	h, _ = w.live.Snapshot().Handle(o.id)
 	if after := time.Duration(h.Ended.Boot - due); after < graceNano-100*time.Millisecond || after > graceNano+10*time.Second {
 		t.Errorf("it ended %v after its lifetime", after)
