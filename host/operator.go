@@ -29,7 +29,9 @@ type Stopped struct {
 // StopHandle ends a process of any tier: TERM to the whole tree, KILL after the
 // grace (nil: 5 s; at most 30 s). It blocks until the end is durable, and of a
 // persistent process until its id is gone. One that has ended is only released.
-// The errors: NoSuchProcess, Cancelled when ctx is done (the stop goes on).
+// The errors: NoSuchProcess, Cancelled when ctx is done, WaitTimeout when it is
+// not dead, or its end not recorded, some 15 s after the KILL (the stop goes on
+// after both).
 func (h *Host) StopHandle(ctx context.Context, actor event.Actor, id ulid.ULID, grace *time.Duration) (Stopped, error) {
 	o := h.owner(id)
 	if o == nil {
@@ -40,7 +42,7 @@ func (h *Host) StopHandle(ctx context.Context, actor event.Actor, id ulid.ULID, 
 	if err := o.stop(ctx, scope, "operator", clampGrace(grace)); err != nil {
 		return Stopped{}, err
 	}
-	if _, err := o.wait(ctx, nil); !o.over() {
+	if err := o.awaitStopped(ctx, clampGrace(grace)); err != nil {
 		return Stopped{}, err
 	}
 	if o.kept != nil {
@@ -50,6 +52,28 @@ func (h *Host) StopHandle(ctx context.Context, actor event.Actor, id ulid.ULID, 
 		}
 	}
 	return Stopped{Exit: o.outcome.exit, Cause: o.outcome.cause, Released: o.kept != nil}, nil
+}
+
+// deathBound is how long after the grace a stop waits for the end: as long as
+// the hands take to kill a shim that does not answer, and to record it.
+const deathBound = 15 * time.Second
+
+// awaitStopped waits for the end of a process that is being stopped, bounded:
+// nobody can end one in uninterruptible sleep, and no ledger that cannot commit
+// records an end.
+func (o *owner) awaitStopped(ctx context.Context, grace time.Duration) error {
+	bounded, cancel := context.WithTimeout(ctx, grace+deathBound)
+	defer cancel()
+	_, err := o.wait(bounded, nil)
+	switch {
+	case o.over():
+		return nil
+	case ctx.Err() != nil || bounded.Err() == nil:
+		return err
+	case o.unrecorded.Load():
+		return errorf(WaitTimeout, "process %s has ended, and the ledger cannot record it yet; see astridctl status", o.id)
+	}
+	return errorf(WaitTimeout, "process %s was sent KILL and is not dead yet: it, or something of its tree, is in uninterruptible sleep; it stays counted, and its end is recorded when it comes", o.id)
 }
 
 // Idle tells, of the persistent processes, for how long nobody has used each.

@@ -40,7 +40,7 @@ func (c Condition) Remedy() string {
 	case errors.Is(c.Err, errReadOnly), errors.Is(c.Err, syscall.EROFS):
 		return "see why the file system is read-only (kernel log), and mount it writable again, with the daemon stopped where it has to be unmounted; the ledger goes on by itself"
 	case errors.Is(c.Err, ErrCorrupt):
-		return "the disk has lost events: stop the daemon, keep a copy of the data directory, and run astridctl verify"
+		return "the disk has lost events: stop the daemon, keep a copy of the data directory, and restore a backup, or keep what is whole with astridctl ledger salvage"
 	}
 	return "see to the disk of the data directory (kernel log); the ledger tries again every second"
 }

@@ -41,7 +41,7 @@ isolation, stdin (open, closed), watched (yes, no). Status, as in "status=runnin
 '{{.ID}} {{.Command}}'; its names are ID, Principal, Capsule, Instance, CallID,
 Tier, Phase, Command, Label, Cwd, Isolation, PID, Requested, Started, Ended,
 Exit, Cause, Ending, LastSeq, Unrecorded, Attached, Watch, Stdin, Overflow,
-LifetimeNano, IdleTimeoutNano, RetentionNano, IdleNano.
+LifetimeNano, IdleTimeoutNano, RetentionNano, IdleNano, Trouble.
 
 IDLE is how long nobody has touched a persistent process, of how long that may
 be; a daemon alone knows the former. HELD is how often a guest attached to it,
@@ -63,7 +63,7 @@ and whether it is watched.`,
 var handleFields = []string{
 	"id", "principal", "capsule", "instance", "call_id", "tier", "phase", "command", "label", "cwd", "isolation", "pid",
 	"requested", "started", "ended", "exit", "cause", "ending", "last_seq", "unrecorded", "attached", "watch", "stdin", "overflow",
-	"lifetime_ns", "idle_timeout_ns", "retention_ns", "idle_ns",
+	"lifetime_ns", "idle_timeout_ns", "retention_ns", "idle_ns", "trouble",
 }
 
 func (a *app) ps(ctx context.Context, f *psFlags) error {
@@ -197,6 +197,12 @@ func handleStatus(h *control.Handle) string {
 	if h.Ending != "" {
 		s += ", ending (" + h.Ending + ")"
 	}
+	switch h.Trouble {
+	case control.TroubleSilent:
+		s += ", its shim does not answer"
+	case control.TroubleDying:
+		s += ", not dead yet"
+	}
 	return s
 }
 
@@ -213,7 +219,7 @@ func exitText(x event.Exit) string {
 
 func handleStyle(h *control.Handle) ui.Style {
 	switch {
-	case h.Phase == "lost" || h.Unrecorded:
+	case h.Phase == "lost" || h.Unrecorded || h.Trouble != "":
 		return ui.Bad
 	case h.Phase == "failed" || h.Ending != "":
 		return ui.Warn

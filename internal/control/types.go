@@ -215,10 +215,28 @@ type Handle struct {
 	// known: not from files, and not of a process that is not persistent.
 	IdleNano *int64 `json:"idle_ns,omitempty"`
 
+	// Trouble is what keeps a live process from being served or ended, empty
+	// for nothing; see the values of Trouble.
+	Trouble Trouble `json:"trouble,omitempty"`
+
 	// Unrecorded is true while the process has ended and the ledger cannot
 	// commit the exit yet.
 	Unrecorded bool `json:"unrecorded,omitempty"`
 }
+
+// Trouble is what is wrong with a live process.
+type Trouble string
+
+// The troubles.
+const (
+	// TroubleSilent: its shim is stopped and does not answer. It is ended all
+	// the same by whoever asks for that.
+	TroubleSilent Trouble = "silent"
+
+	// TroubleDying: it was sent KILL and is not dead yet: it is in
+	// uninterruptible sleep. It stays counted until it is proven dead.
+	TroubleDying Trouble = "dying"
+)
 
 // Exit is how a program ended: exactly one field is set.
 type Exit struct {

@@ -42,8 +42,9 @@ func (s *Server) ps(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	live.View(func(st *projector.State) { ps = control.TableOf(st, all) })
-	unrecorded, idle := s.o.Backend.Unrecorded(), s.o.Backend.Idle()
+	unrecorded, idle, trouble := s.o.Backend.Unrecorded(), s.o.Backend.Idle(), s.o.Backend.Trouble()
 	for i := range ps.Handles {
+		ps.Handles[i].Trouble = trouble[ps.Handles[i].ID]
 		ps.Handles[i].Unrecorded = slices.Contains(unrecorded, ps.Handles[i].ID)
 		if unused, known := idle[ps.Handles[i].ID]; known {
 			ps.Handles[i].IdleNano = new(unused.Nanoseconds())

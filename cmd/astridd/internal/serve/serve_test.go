@@ -48,6 +48,8 @@ func (f *fake) BackedUp(context.Context, event.Actor, *control.Backup) (*control
 	return &control.BackupAnswer{}, nil
 }
 
+func (f *fake) Trouble() map[string]control.Trouble { return nil }
+
 func (f *fake) Ps(context.Context, bool) (*control.Ps, error) { return nil, nil }
 
 func (f *fake) Unrecorded() []string           { return f.unrecorded }

@@ -50,6 +50,9 @@ type Backend interface {
 
 	Capsules() *control.Capsules
 
+	// Trouble tells, by handle, what is wrong with live processes.
+	Trouble() map[string]control.Trouble
+
 	// Idle tells of the persistent processes that live, by handle, how long
 	// nobody has used each.
 	Idle() map[string]time.Duration
