@@ -192,7 +192,7 @@ func TestIDsOfACopyAreNoOthers(t *testing.T) {
 // its id, if it turns up; so nothing else may have that.
 func TestIDsOfAFailedCommitAreNoOthers(t *testing.T) {
 	b := &breaker{step: "append"}
-	l := open(t, t.TempDir(), Options{Clock: newHandClock(), around: b.around})
+	l := open(t, t.TempDir(), Options{Clock: newHandClock(), Around: b.around})
 	fill(t, l, 3)
 	b.armed.Store(true)
 	var tried Header

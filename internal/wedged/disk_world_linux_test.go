@@ -79,7 +79,7 @@ func bareDisk(t *testing.T) *disk {
 	d.Client.Close()
 	d.Client = control.NewClient(socket)
 	t.Cleanup(d.Client.Close)
-	if err := os.Mkdir(d.Data, 0o700); err != nil {
+	if err := os.MkdirAll(d.Data, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	return d
