@@ -9,13 +9,13 @@
 KILLS ?= 10000
 SEED ?= 0
 torture:
-	go test -count=1 -timeout 12h -v ./internal/torture -kills $(KILLS) -seed $(SEED)
+	go test -count=1 -timeout 12h -v ./internal/suites/torture -kills $(KILLS) -seed $(SEED)
 
 # uml runs daemon, shim and capsule on an old kernel (Debian's package
 # user-mode-linux) and cuts that machine's power: no pidfs, no Landlock, and a real
 # reboot. It takes half a minute and changes nothing of this machine.
 uml:
-	ASTRID_UML=1 go test -count=1 -timeout 30m -v ./internal/uml
+	ASTRID_UML=1 go test -count=1 -timeout 30m -v ./internal/suites/uml
 
 # bench prints every figure that has a budget, each beside its baseline in the
 # same run: see docs/BENCHMARKS.md. It wants a machine that does nothing else,
@@ -25,7 +25,7 @@ bench:
 	go test -run '^$$' -bench 'Apply|ReplayLedger' -benchtime 3x ./projector
 	go test -run '^$$' -bench 'Open|Freeze|Encode|Clone' -benchtime 20x ./projector
 	go test -run '^$$' -bench . ./ledger/event
-	go test -run '^$$' -bench Ready -benchtime 15x -timeout 30m ./internal/bench
+	go test -run '^$$' -bench Ready -benchtime 15x -timeout 30m ./internal/suites/bench
 	go test -run '^$$' -bench 'Spawn$$|Output|ShimMemory' ./host/act
 	go test -run '^$$' -bench 'Spawn|Invoke' ./host ./host/capsule
 	go test -run '^$$' -bench Cancel -benchtime 8x ./host/capsule

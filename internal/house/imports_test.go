@@ -113,7 +113,7 @@ func forbidden(dep, rule string) bool {
 // TestOnlyTestsUseTestRooms holds that the programs link nothing that is there
 // for tests.
 func TestOnlyTestsUseTestRooms(t *testing.T) {
-	rooms := []string{"host/conformance", "host/capsule/capsuletest", "host/abi/abitest", "internal/worldcheck", "internal/daemontest", "internal/powercut"}
+	rooms := []string{"host/conformance", "host/capsule/capsuletest", "host/abi/abitest", "internal/worldcheck", "internal/daemontest", "internal/suites/powercut"}
 	for _, p := range listed(t) {
 		if slices.ContainsFunc(rooms, func(r string) bool { return inRoom(p.room(), r) }) {
 			continue // one test room may use another

@@ -1,6 +1,6 @@
 //go:build race
 
-package wedged
+package faults
 
 // raceEnabled tells that the race detector is on.
 const raceEnabled = true

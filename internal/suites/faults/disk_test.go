@@ -1,6 +1,6 @@
 //go:build linux
 
-package wedged
+package faults
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package wedged
+package faults
 
 import (
 	"errors"

@@ -1,4 +1,4 @@
-package managed
+package systemd
 
 import (
 	"os"
@@ -11,7 +11,7 @@ import (
 	"github.com/astrid-os/processledger/internal/daemontest"
 )
 
-const units = "../../cmd/astridd/systemd"
+const units = "../../../cmd/astridd/systemd"
 
 // readUnit reads a unit file: the values of each key of each section.
 func readUnit(t *testing.T, name string) map[string][]string {
