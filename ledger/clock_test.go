@@ -141,7 +141,7 @@ func TestMachineClock(t *testing.T) {
 func TestStepAtARoll(t *testing.T) {
 	clock := newHandClock()
 	b := &breaker{step: "append"}
-	l := open(t, t.TempDir(), Options{Clock: clock, SegmentEvents: 4, around: b.around})
+	l := open(t, t.TempDir(), Options{Clock: clock, SegmentEvents: 4, Around: b.around})
 	fill(t, l, 3) // with segment.opened: full
 	clock.move(0, 60*second)
 	fill(t, l, 1)
@@ -192,7 +192,7 @@ func TestIDsOfACopyAreNoOthers(t *testing.T) {
 // its id, if it turns up; so nothing else may have that.
 func TestIDsOfAFailedCommitAreNoOthers(t *testing.T) {
 	b := &breaker{step: "append"}
-	l := open(t, t.TempDir(), Options{Clock: newHandClock(), around: b.around})
+	l := open(t, t.TempDir(), Options{Clock: newHandClock(), Around: b.around})
 	fill(t, l, 3)
 	b.armed.Store(true)
 	var tried Header
