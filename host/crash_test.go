@@ -236,6 +236,9 @@ func driverMain(args string) int {
 	if err := workloads[workload](d); err != nil {
 		return driverFailed(err)
 	}
+	if workload == "settle" {
+		return 0 // without a word, as one that is killed
+	}
 	if err := d.Shutdown(context.Background(), "end of the workload"); err != nil {
 		return driverFailed(err)
 	}
@@ -324,6 +327,19 @@ func (d *drivenHost) keep(body string, change func(*Request)) (string, error) {
 	return id, err
 }
 
+// leaving tells whether something is on its way to its release.
+func (d *drivenHost) leaving() bool {
+	for _, o := range d.ownersOf(func(*owner) bool { return true }) {
+		o.mu.Lock()
+		wanted := o.release != ""
+		o.mu.Unlock()
+		if wanted {
+			return true
+		}
+	}
+	return false
+}
+
 // released waits until nothing is held, nor looked after.
 func (d *drivenHost) released() error {
 	for len(d.ownersOf(func(*owner) bool { return true })) > 0 {
@@ -335,6 +351,12 @@ func (d *drivenHost) released() error {
 // workloads come by the crash points.
 var workloads = map[string]func(*drivenHost) error{
 	"recover": func(*drivenHost) error { return nil },
+	"settle": func(d *drivenHost) error {
+		for d.Progress().Settling > 0 || d.leaving() {
+			time.Sleep(time.Millisecond)
+		}
+		return nil
+	},
 	"spawn": func(d *drivenHost) error {
 		_, err := d.Spawn(context.Background(), alice, d.script("true"))
 		return err

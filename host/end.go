@@ -1,6 +1,10 @@
 package host
 
 import (
+	"errors"
+	"os"
+	"time"
+
 	"github.com/astrid-os/processledger/internal/crashpoint"
 	"github.com/astrid-os/processledger/ledger"
 	"github.com/astrid-os/processledger/ledger/event"
@@ -42,6 +46,7 @@ func (o *owner) end(out outcome, bodies ...event.Body) {
 	o.unrecorded.Store(!nothingRan)
 	defer o.unrecorded.Store(false)
 	o.alarms, o.notices, o.closing = nil, nil, true
+	o.takeDisowned()
 	o.h.recordLate()
 	o.mu.Lock()
 	release := o.release
@@ -149,6 +154,10 @@ func (o *owner) trash(c *ledger.Commit) {
 	o.finished = true
 	o.released.Store(true)
 	crashpoint.Here("daemon.release.recorded")
+	if len(c.Receipts) == 0 && len(c.Events) > 0 {
+		o.h.work.Go(o.trashSurvived)
+		return
+	}
 	for _, r := range c.Receipts {
 		if r.Kind() != event.KindHandleReleased {
 			continue
@@ -164,6 +173,25 @@ func (o *owner) trash(c *ledger.Commit) {
 		}
 	}
 	crashpoint.Here("daemon.release.trashed")
+}
+
+// trashSurvived deletes the directory where the release stands in the ledger from
+// a commit that failed: nobody has its receipt, so it is ended as recovery would
+// end it at the next start.
+func (o *owner) trashSurvived() {
+	select {
+	case <-o.gone:
+	case <-o.h.ctx.Done():
+		return
+	}
+	f, err := o.h.hands.Look(o.id)
+	if err == nil {
+		r := &recovery{h: o.h, inProcess: true}
+		err = r.orphan(&job{r: r, begun: time.Now(), matched: make(chan struct{})}, f)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		o.h.log.Warn("a process directory could not be deleted; the next start does it", "handle", o.id, "error", err)
+	}
 }
 
 // readLogs drains the rings for a guest. The error is Closed once the handle is

@@ -62,6 +62,10 @@ type Options struct {
 	// are told, in order; tests compare them.
 	trace func(line string)
 
+	// deciding is called, with trace, in the closure of each decision that has
+	// events, with the function that asked for it.
+	deciding func(site string)
+
 	// passing is called at named places where tests wish to stand.
 	passing func(point string)
 
@@ -91,6 +95,7 @@ type Host struct {
 	lookup      func(string) (string, bool)
 	log         *slog.Logger
 	trace       func(string)
+	deciding    func(string)
 	passing     func(string)
 	rides       time.Duration
 	patience    time.Duration
@@ -103,6 +108,7 @@ type Host struct {
 	closing     string        // why no more spawns are taken; empty: they are
 	reopened    chan struct{} // closed and replaced when the ledger goes on after a failure
 	lateCancels []lateCancel  // that could not be recorded
+	unclosed    []*owner      // whose input is recorded as closed by a commit that failed and persisted
 
 	// lateMu is held while what was done in an emergency is recorded, which
 	// takes as long as the ledger cannot commit.
@@ -149,12 +155,13 @@ func New(o Options) (*Host, error) {
 	h := &Host{
 		live: o.Live, hands: o.Hands, policy: o.Policy, workspaces: o.Workspaces, key: o.RedactionKey,
 		ids: processIDs{o.ProcessIDKey}, bus: o.Bus, isolation: o.Isolation, unavailable: o.Unavailable, lookup: o.Lookup, log: o.Log,
-		trace: o.trace, passing: o.passing, rides: o.rides, patience: o.patience,
+		trace: o.trace, deciding: o.deciding, passing: o.passing, rides: o.rides, patience: o.patience,
 		owners: map[ulid.ULID]*owner{}, invocations: map[*Invocation]struct{}{}, reopened: make(chan struct{}),
 		preparing: make(chan struct{}, mostPreparing),
 	}
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	h.live.OnCommit(h.onCommit)
+	h.live.OnSurvived(h.onSurvived)
 	h.work.Go(h.mendLedger)
 	return h, nil
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/astrid-os/processledger/ledger"
-	"github.com/astrid-os/processledger/projector"
+	"github.com/astrid-os/processledger/ledger/event"
 )
 
 // mendPause is the pause between two attempts to reopen a failed ledger: the
@@ -41,30 +41,77 @@ func (h *Host) resumeRecording() {
 	if _, err := h.recover(h.ctx, true); err != nil && h.ctx.Err() == nil {
 		h.log.Error("the handles could not be matched after the ledger was reopened", "error", err)
 	}
-	for _, o := range h.ownersOf(func(o *owner) bool { return o.kept != nil }) {
-		o.catchUp()
+	// After the recovery: only then may the end of an input be recorded again.
+	h.mu.Lock()
+	unclosed := h.unclosed
+	h.unclosed = nil
+	h.mu.Unlock()
+	for _, o := range unclosed {
+		o.closeSurvived()
 	}
 }
 
-// catchUp takes in what a commit left that failed and persisted: whoever asked
-// was told that it is not known, and nobody has carried it out.
-func (o *owner) catchUp() {
-	closed := false
-	o.h.live.View(func(s *projector.State) {
-		h, ok := s.Handle(o.id)
-		if !ok {
-			return
+// onSurvived takes in what a commit left that failed and persisted, before
+// anything else is decided: whoever asked was told that it is not known, and
+// nobody has carried it out. What the host records for itself looks for its own
+// events: see persisted. A decision about a spawn is aborted by whoever asked
+// for it. The committer calls it.
+func (h *Host) onSurvived(es []*event.Event) {
+	for _, e := range es {
+		o := h.owner(e.Handle)
+		if o == nil {
+			continue
 		}
-		closed = h.StdinClosed
-		// In here no newer state can have come to the owner: what is set is
-		// never older than what it has.
-		o.rearm(h.Watch)
-	})
-	if child := o.reachable(); closed && child != nil && child.StdinHeld() {
-		scope := o.scope
-		scope.Actor = hostActor
-		o.noteStdin(o.endStdin(o.h.record, scope, "guest", child))
+		switch b := e.Body.(type) {
+		case *event.SignalRequested:
+			if !b.Late {
+				o.disown(e.Seq)
+			}
+		case *event.WatchArmed:
+			o.arm(b.Suffix)
+		case *event.WatchDisarmed:
+			o.disarm(b)
+		case *event.StdinClosed:
+			h.mu.Lock()
+			h.unclosed = append(h.unclosed, o)
+			h.mu.Unlock()
+		}
 	}
+}
+
+// disown says that a signal stands in the ledger whose commit failed: it is not
+// sent, since whoever asked was told that it is not, and that is recorded.
+func (o *owner) disown(seq uint64) {
+	o.mu.Lock()
+	o.disowned = append(o.disowned, seq)
+	o.mu.Unlock()
+	o.poke()
+}
+
+// takeDisowned moves what disown left to where it is recorded from, and tells
+// whether there was any.
+func (o *owner) takeDisowned() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, seq := range o.disowned {
+		if o.acted[seq] == nil {
+			o.acted[seq] = &order{seq: seq, detail: "its commit failed, so it was not sent"}
+		}
+	}
+	any := len(o.disowned) > 0
+	o.disowned = nil
+	return any
+}
+
+// closeSurvived closes an input whose end stands in the ledger.
+func (o *owner) closeSurvived() {
+	child := o.reachable()
+	if child == nil || !child.StdinHeld() {
+		return
+	}
+	scope := o.scope
+	scope.Actor = hostActor
+	o.noteStdin(o.endStdin(o.h.record, scope, "guest", child))
 }
 
 // reopen tries until it works; false means that the host or the ledger closes.

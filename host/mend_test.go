@@ -191,28 +191,31 @@ func TestEmergencyWhileAnOwnerWaits(t *testing.T) {
 	w.until("the cancel is settled", func() bool { return len(w.live.Snapshot().Cancels()) == 0 })
 }
 
-// persists leaves an event as a commit does that failed and persisted: it is in
-// the ledger, and neither whoever asked nor the owner was told.
-func (w *world) persists(t *testing.T, o *owner, b event.Body) {
+// survives has the commit of a call fail and persist: the caller is told that it
+// is not recorded.
+func (w *world) survives(t *testing.T, call func() error) {
 	t.Helper()
-	w.host.unregister(o)
-	w.record(o.scope, b)
-	w.host.mu.Lock()
-	w.host.owners[o.id] = o
-	w.host.mu.Unlock()
-	repair := brokenDisk(t)
-	w.failedCommit()
-	repair()
+	w.fault.next(true)
+	if err := call(); CodeOf(err) != Unknown || err == nil {
+		t.Errorf("a call whose commit failed: %v", err)
+	}
 	w.until("the ledger goes on", func() bool { return !w.hasFailed() })
 }
 
+func newFaultyWorld(t *testing.T) *world {
+	return newWorld(t, func(w *world) {
+		w.fault = &fault{}
+		w.ledger.Around = w.fault.around
+	})
+}
+
 func TestAWatchOfACommitThatFailedAndPersisted(t *testing.T) {
-	w := newWorld(t)
+	w := newFaultyWorld(t)
 	l := w.hears("alice")
 	body := "trap 'exit 4' TERM; " + stays
 	armed, r := w.keep(alice, body)
 	w.began(r)
-	w.persists(t, w.kept(alice, armed), &event.WatchArmed{Suffix: "armed"})
+	w.survives(t, func() error { return w.host.WatchProcess(t.Context(), alice, armed, ptr("armed")) })
 	if err := w.host.WatchProcess(t.Context(), alice, armed, ptr("armed")); err != nil {
 		t.Fatal(err)
 	}
@@ -222,8 +225,10 @@ func TestAWatchOfACommitThatFailedAndPersisted(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := w.kept(alice, disarmed)
-	w.persists(t, o, &event.WatchDisarmed{Reason: "guest"})
-	w.until("nobody watches", func() bool { return !o.watched(func(*watch) bool { return true }) })
+	w.survives(t, func() error { return w.host.UnwatchProcess(t.Context(), alice, disarmed) })
+	if o.watched(func(*watch) bool { return true }) { // at once: nothing is decided before
+		t.Error("it is watched")
+	}
 	for _, id := range []string{disarmed, armed} {
 		if _, err := w.host.StopProcess(t.Context(), alice, id, nil); err != nil {
 			t.Fatal(err)
@@ -239,15 +244,35 @@ func TestAWatchOfACommitThatFailedAndPersisted(t *testing.T) {
 }
 
 func TestAnInputClosedByACommitThatFailedAndPersisted(t *testing.T) {
-	w := newWorld(t)
+	w := newFaultyWorld(t)
 	p, _ := w.attached("cat; echo end", open)
 	w.writes(p, "all ")
-	w.persists(t, p.o, &event.StdinClosed{Reason: "guest", Bytes: 4})
+	w.survives(t, func() error { return p.CloseStdin(t.Context(), alice) })
 	if r := w.withOutput(p); string(r.Stdout) != "all end\n" {
 		t.Errorf("the program read %q", r.Stdout)
 	}
 	if got := w.inputs(); len(got) != 2 || got[1] != "guest after 4 by host" {
 		t.Errorf("recorded %q", got)
+	}
+}
+
+// TestASignalOfACommitThatFailedAndPersisted: whoever asked was told that it is
+// not recorded, so it is not sent, and that is recorded.
+func TestASignalOfACommitThatFailedAndPersisted(t *testing.T) {
+	w := newFaultyWorld(t)
+	p, r := w.start(alice, `trap 'echo >"$WITNESS/told"' USR1; `+stays)
+	w.began(r)
+	w.survives(t, func() error { return p.Signal(t.Context(), alice, SigUsr1) })
+	w.until("it is recorded that it was not sent", func() bool {
+		for _, e := range w.events(1) {
+			if b, ok := e.Body.(*event.SignalSent); ok && !b.Delivered && b.Signal == uint32(unix.SIGUSR1) {
+				return true
+			}
+		}
+		return false
+	})
+	if _, err := os.Stat(filepath.Join(w.witness, "told")); err == nil {
+		t.Error("it was sent")
 	}
 }
 

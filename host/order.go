@@ -90,7 +90,7 @@ func (o *owner) takeOut(r *order) bool {
 // all in one commit.
 func (o *owner) carryOut() {
 	o.sendOrders()
-	if len(o.sent) == 0 {
+	if !o.takeDisowned() && len(o.sent) == 0 {
 		return
 	}
 	// A crash here leaves signals that may have arrived and are requested

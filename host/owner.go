@@ -57,6 +57,8 @@ type owner struct {
 
 	cancelled bool // by a cancel that is not recorded yet
 
+	disowned []uint64 // signals of a commit that failed and persisted, by seq
+
 	// What follows belongs to the owner's goroutine.
 	child     *act.Child
 	notices   <-chan act.Notice

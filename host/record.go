@@ -3,6 +3,8 @@ package host
 import (
 	"context"
 	"errors"
+	"runtime"
+	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -30,12 +32,41 @@ func (h *Host) traced(fn decision) decision {
 	if h.trace == nil {
 		return fn
 	}
+	if h.deciding != nil {
+		site := decisionSite()
+		inner := fn
+		fn = func(tip *projector.State, next ledger.Header) ([]*event.Event, error) {
+			es, err := inner(tip, next)
+			if err == nil && len(es) > 0 {
+				h.deciding(site)
+			}
+			return es, err
+		}
+	}
 	return func(tip *projector.State, next ledger.Header) ([]*event.Event, error) {
 		es, err := fn(tip, next)
 		if err == nil && len(es) > 0 {
 			h.traceEvents("append", es)
 		}
 		return es, err
+	}
+}
+
+// decisionSite names the function that asked for a decision, for tests: the
+// first one above those of this file and their wrappers.
+func decisionSite() string {
+	var pcs [16]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
+	for {
+		f, more := frames.Next()
+		if !more {
+			return ""
+		}
+		_, name, _ := strings.Cut(f.Function, "/host.")
+		if !strings.HasSuffix(f.File, "/record.go") && name != "(*owner).record" && !strings.Contains(name, "(*owner).decideNow") {
+			name, _, _ = strings.Cut(name, ".func")
+			return name
+		}
 	}
 }
 

@@ -108,8 +108,8 @@ func (o *owner) closeStdin(ctx context.Context, c Caller) error {
 // endStdin records the end of the input, and carries it out.
 //
 // A crash in between leaves an input that is recorded as closed and is open:
-// resumeStdin closes it. So does a commit that failed and persisted; catchUp
-// closes that one.
+// resumeStdin closes it. So does a commit that failed and persisted;
+// closeSurvived closes that one.
 func (o *owner) endStdin(commit committer, scope event.Scope, reason string, child *act.Child) error {
 	undone := child.StdinHeld()
 	body := &event.StdinClosed{Reason: reason, Bytes: child.StdinWritten()}

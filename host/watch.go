@@ -144,16 +144,6 @@ func (o *owner) disarm(b *event.WatchDisarmed) {
 	o.poke()
 }
 
-// rearm has the watch be what the ledger says of it.
-func (o *owner) rearm(want *projector.Watch) {
-	switch {
-	case want == nil:
-		o.disarm(&event.WatchDisarmed{Reason: "guest"})
-	case !o.watched(func(w *watch) bool { return w.suffix == o.suffixOf(want.Suffix) }):
-		o.arm(want.Suffix)
-	}
-}
-
 // watched calls fn with the armed watch, if there is one, and tells what it
 // returns. fn runs under mu.
 func (o *owner) watched(fn func(*watch) bool) bool {

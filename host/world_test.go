@@ -124,6 +124,14 @@ type world struct {
 	lines []string
 
 	nonces atomic.Int64
+	fault  *fault // of a commit; nil: none
+}
+
+// deciding tells the fault, if there is one, of each decision.
+func (w *world) deciding(site string) {
+	if w.fault != nil {
+		w.fault.saw(site)
+	}
 }
 
 // newWorld opens a world in a fresh directory. It is checked when the test
@@ -167,7 +175,7 @@ func (w *world) open() event.RecoveryFinished {
 		Live: w.live, Hands: w.hands, Policy: rules, Workspaces: filepath.Join(w.data, "workspaces"),
 		RedactionKey: []byte("a key of the tests"), ProcessIDKey: []byte("another key"), Isolation: w.mode, Log: testLog(w.t),
 		Lookup: func(k string) (string, bool) { return "/usr/bin:/bin", k == "PATH" },
-		trace:  w.trace, rides: w.rides, patience: w.patience, passing: func(p string) {
+		trace:  w.trace, deciding: w.deciding, rides: w.rides, patience: w.patience, passing: func(p string) {
 			if w.passing != nil {
 				w.passing(p)
 			}

@@ -47,7 +47,7 @@ func TestCrashWriter(t *testing.T) {
 	var b breaker
 	if step, how, ok := strings.Cut(os.Getenv(envFail), " "); ok {
 		b.step, b.persist = step, how == "persisted"
-		o.around = b.around
+		o.Around = b.around
 	}
 	l, err := Open(dir, o)
 	if err != nil {

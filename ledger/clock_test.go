@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"os"
 	"sync"
 	"testing"
 
@@ -140,7 +141,7 @@ func TestMachineClock(t *testing.T) {
 func TestStepAtARoll(t *testing.T) {
 	clock := newHandClock()
 	b := &breaker{step: "append"}
-	l := open(t, t.TempDir(), Options{Clock: clock, SegmentEvents: 4, around: b.around})
+	l := open(t, t.TempDir(), Options{Clock: clock, SegmentEvents: 4, Around: b.around})
 	fill(t, l, 3) // with segment.opened: full
 	clock.move(0, 60*second)
 	fill(t, l, 1)
@@ -160,5 +161,69 @@ func TestStepAtARoll(t *testing.T) {
 	}
 	if len(steps) != 2 || steps[0] != 60 || steps[1] != -90 {
 		t.Errorf("steps on record: %v, want 60 and -90 seconds", steps)
+	}
+}
+
+// TestIDsOfACopyAreNoOthers has a ledger and an older copy of it go on, by a
+// clock that stands still, so that ids grow without it: no id is given twice.
+func TestIDsOfACopyAreNoOthers(t *testing.T) {
+	clock, dir, copied := newHandClock(), t.TempDir(), t.TempDir()
+	l := open(t, dir, Options{Clock: clock})
+	fill(t, l, 3)
+	closeLedger(t, l)
+	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	given := map[ulid.ULID]bool{}
+	for _, dir := range []string{dir, copied} {
+		l := open(t, dir, Options{Clock: clock})
+		_, before := l.Bounds()
+		fill(t, l, 20)
+		for _, e := range checkLedger(t, l) {
+			if e.Seq > before && given[e.ID] {
+				t.Errorf("event %d has the id of another, %s", e.Seq, e.ID)
+			}
+			given[e.ID] = true
+		}
+	}
+}
+
+// TestIDsOfAFailedCommitAreNoOthers: what was told to be lost is recognised by
+// its id, if it turns up; so nothing else may have that.
+func TestIDsOfAFailedCommitAreNoOthers(t *testing.T) {
+	b := &breaker{step: "append"}
+	l := open(t, t.TempDir(), Options{Clock: newHandClock(), Around: b.around})
+	fill(t, l, 3)
+	b.armed.Store(true)
+	var tried Header
+	_, err := l.Submit(t.Context(), func(next Header) ([]*event.Event, error) {
+		tried = next
+		return []*event.Event{note("in doubt")}, nil
+	})
+	wantErr(t, err, ErrFailed)
+	if err := l.Reopen(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, l, 1)
+	for _, e := range checkLedger(t, l) {
+		if e.ID == tried.ID && textOf(e) != "in doubt" {
+			t.Errorf("event %d has the id of one that was lost", e.Seq)
+		}
+	}
+}
+
+func TestLeapsCarry(t *testing.T) {
+	s := newIDSource(ulid.ULID{})
+	full := ulid.ULID{7: 4}
+	for i := 8; i < 16; i++ {
+		full[i] = 0xff
+	}
+	for range 100 {
+		if id := s.leap(full); id.Compare(full) <= 0 || id[7] != 5 {
+			t.Fatalf("%x leapt to %x", full, id)
+		}
+		if id := s.leap(ulid.ULID{}); id[7] != 0 || id[8] < 0x80 {
+			t.Fatalf("nothing leapt to %x", id)
+		}
 	}
 }

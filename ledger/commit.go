@@ -29,6 +29,7 @@ type committer struct {
 	newest newest
 	head   Header   // of the last committed event
 	timed  Header   // the event that a step of the clock is measured from: see passed
+	acked  uint64   // seq of the last event that was acknowledged before the newest failure
 	ids    idSource // ids.last is ahead of head by the batch in flight
 	batch  segment.Batch
 	stream *segment.Stream // of a large batch; nil: it is written in one go
@@ -157,7 +158,7 @@ func (c *committer) commit() error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	defer c.endStream()
-	err := c.l.o.around("append", c.write)
+	err := c.l.o.Around("append", c.write)
 	if err != nil {
 		return c.fail(fmt.Errorf("commit of events %d to %d: %w", c.head.Seq+1, c.batch.Last(), err))
 	}
@@ -218,9 +219,10 @@ func (c *committer) fail(cause error) error {
 	// salvages it, as Reopen would have.
 	crashpoint.Here("ledger.fail.marked")
 	c.newest.salvaged = false
+	c.acked = c.l.durable.Load()
 	c.l.queue.fail(err)
 	c.l.note(err)
 	c.l.o.Fold.Discard()
-	c.ids.last = c.head.ID
+	c.ids.takeOver(c.head.ID)
 	return err
 }

@@ -53,7 +53,7 @@ func testFailedCommit(t *testing.T, step string, persist bool) {
 	b := &breaker{step: step, persist: persist}
 	fold := &chainFold{}
 	dir := t.TempDir()
-	l := open(t, dir, Options{Fold: fold, SegmentEvents: 8, around: b.around})
+	l := open(t, dir, Options{Fold: fold, SegmentEvents: 8, Around: b.around})
 	fill(t, l, 7) // with segment.opened: the segment is full
 	if step == "append" {
 		fill(t, l, 3)
@@ -85,7 +85,7 @@ func TestFailedLargeBatch(t *testing.T) {
 	for _, persist := range []bool{false, true} {
 		b := &breaker{step: "append", persist: persist}
 		fold := &chainFold{}
-		l := open(t, t.TempDir(), Options{Fold: fold, around: b.around})
+		l := open(t, t.TempDir(), Options{Fold: fold, Around: b.around})
 		fill(t, l, 3)
 		_, before := l.Bounds()
 		fns := make([]func(Header) ([]*event.Event, error), 500)
@@ -175,7 +175,7 @@ func checkAside(t *testing.T, dir string) {
 func TestWriterDiesBetweenFailureAndReopen(t *testing.T) {
 	b := &breaker{step: "append", persist: true}
 	dir := t.TempDir()
-	l := open(t, dir, Options{around: b.around})
+	l := open(t, dir, Options{Around: b.around})
 	fill(t, l, 3)
 	b.armed.Store(true)
 	_, err := l.Submit(context.Background(), one(note("in doubt")))
@@ -208,7 +208,7 @@ func TestWriterDiesBetweenFailureAndReopen(t *testing.T) {
 // stays shut.
 func TestReopenKeepsEveryAcknowledgedEvent(t *testing.T) {
 	b := &breaker{step: "append"}
-	l := open(t, t.TempDir(), Options{around: b.around})
+	l := open(t, t.TempDir(), Options{Around: b.around})
 	fill(t, l, 5)
 	submit(t, l, "this one is going to be damaged")
 	fill(t, l, 5)

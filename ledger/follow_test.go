@@ -8,7 +8,7 @@ import (
 
 func TestFollow(t *testing.T) {
 	b := &breaker{step: "append", persist: true}
-	l := open(t, t.TempDir(), Options{SegmentEvents: 7, around: b.around})
+	l := open(t, t.TempDir(), Options{SegmentEvents: 7, Around: b.around})
 	fill(t, l, 10)
 	ctx, cancel := context.WithCancel(context.Background())
 	var followers sync.WaitGroup

@@ -117,7 +117,7 @@ func testRefusedInTime(t *testing.T, dir string) {
 func testFullWithoutCheck(t *testing.T, dir string) {
 	b := &breaker{step: "append"}
 	fold := &chainFold{}
-	l := open(t, filepath.Join(dir, "ledger"), Options{Fold: fold, Reserve: -1, around: b.around})
+	l := open(t, filepath.Join(dir, "ledger"), Options{Fold: fold, Reserve: -1, Around: b.around})
 	fill(t, l, 5)
 	weight := ballast(t, dir, 1<<20)
 	n := uint64(0)

@@ -34,7 +34,7 @@ type model struct {
 
 func (m *model) open(t *rapid.T) {
 	m.fold = &chainFold{}
-	l, err := Open(m.dir, Options{Fold: m.fold, SegmentEvents: m.segment, SnapshotEvents: m.every, Clock: m.clock, around: m.b.around})
+	l, err := Open(m.dir, Options{Fold: m.fold, SegmentEvents: m.segment, SnapshotEvents: m.every, Clock: m.clock, Around: m.b.around})
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}

@@ -217,7 +217,7 @@ func (c *committer) replay(seg *segment.Segment, from, to uint64) error {
 	if err != nil {
 		return fmt.Errorf("replay of %s: %w", seg.Path(), err)
 	}
-	c.ids.last = c.head.ID
+	c.ids.takeOver(c.head.ID)
 	return nil
 }
 

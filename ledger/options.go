@@ -17,8 +17,8 @@ const (
 	// be copied and hashed while others wait.
 	DefaultSegmentBytes = 256 << 20
 
-	// DefaultSnapshotEvents is 16 k: they replay in some 20 ms.
-	DefaultSnapshotEvents = 16 << 10
+	// DefaultSnapshotEvents is 8 k: they replay in some 10 ms.
+	DefaultSnapshotEvents = 8 << 10
 
 	// DefaultReserve is 16 MiB: a process takes one or two kilobytes to be
 	// ended and released, so that is enough for everything that can run.
@@ -54,9 +54,10 @@ type Options struct {
 	// Log gets what an operator should know; nil means nowhere.
 	Log *slog.Logger
 
-	// around stands around each write that must not fail, in tests of what
-	// follows when it does: "append", "seal", "create".
-	around func(step string, write func() error) error
+	// Around stands around each write that must not fail, "append", "seal" or
+	// "create", in tests of what follows when it does; nil: nothing does. An
+	// error of it is one of the write, which it may have done or not.
+	Around func(step string, write func() error) error
 
 	// freeBytes stands in for the question to the file system in tests.
 	freeBytes func(dir string) (int64, error)
@@ -81,8 +82,8 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if o.around == nil {
-		o.around = func(_ string, write func() error) error { return write() }
+	if o.Around == nil {
+		o.Around = func(_ string, write func() error) error { return write() }
 	}
 	if o.freeBytes == nil {
 		o.freeBytes = freeBytes
@@ -136,6 +137,16 @@ type Fold interface {
 	// failed, or its last closure panicked or returned an event that cannot
 	// be stored.
 	Discard()
+}
+
+// Survivors is a Fold that wants to know what became of a commit that failed.
+type Survivors interface {
+	Fold
+
+	// Survived tells at a Reopen, after the replay and before the next closure,
+	// which events of the commit that failed are in the ledger all the same.
+	// Whoever submitted them was told that it is unknown.
+	Survived(es []*event.Event)
 }
 
 // Snapshotter is a Fold whose state can be kept between the openings of

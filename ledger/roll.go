@@ -71,7 +71,7 @@ func (c *committer) writeSeal() error {
 	}
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	err := c.l.o.around("seal", func() error { return c.newest.seg.Seal(c.head.Seq) })
+	err := c.l.o.Around("seal", func() error { return c.newest.seg.Seal(c.head.Seq) })
 	if err != nil {
 		return c.fail(fmt.Errorf("seal after event %d: %w", c.head.Seq, err))
 	}
@@ -147,7 +147,7 @@ func (c *committer) build(m segment.Meta, state []byte) (path string, named bool
 		err = b.Finish()
 	}
 	if err == nil {
-		err = c.l.o.around("create", func() (err error) {
+		err = c.l.o.Around("create", func() (err error) {
 			named, err = b.Commit()
 			return err
 		})

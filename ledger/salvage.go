@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -51,9 +52,34 @@ func (c *committer) goOn() error {
 	if err := c.attach(known); err != nil {
 		return err
 	}
+	c.show()
+	if err := c.tellSurvivors(c.acked); err != nil {
+		return err
+	}
 	c.l.queue.mend()
 	c.l.note(nil)
-	c.show()
+	return nil
+}
+
+// tellSurvivors tells the fold which events of the commit that failed are in the
+// ledger all the same, before anybody can submit again.
+func (c *committer) tellSurvivors(before uint64) error {
+	fold, ok := c.l.o.Fold.(Survivors)
+	if !ok || before == c.head.Seq {
+		return nil
+	}
+	var es []*event.Event
+	for e, err := range c.l.Events(context.Background(), before+1, c.head.Seq) {
+		if err != nil {
+			return err
+		}
+		if e.Kind() != event.KindSegmentOpened {
+			es = append(es, e)
+		}
+	}
+	if len(es) > 0 {
+		fold.Survived(es)
+	}
 	return nil
 }
 
@@ -133,7 +159,7 @@ func (c *committer) fill(b *segment.Builder, old *segment.Segment, state []byte)
 	if damage != nil {
 		c.l.o.Log.Warn("left out what does not verify", "after", last.Seq, "error", damage)
 	}
-	c.ids.last = last.ID
+	c.ids.takeOver(last.ID)
 	h := c.now()
 	h.Seq, h.ID = last.Seq+1, c.ids.next(h.Wall)
 	c.batch.Reset(h.Seq)

@@ -119,7 +119,7 @@ func (c *committer) reserve() error {
 		return c.fail(err)
 	}
 	c.l.o.Fold.Discard()
-	c.ids.last = c.head.ID
+	c.ids.takeOver(c.head.ID)
 	return unwritable(noSpace(err))
 }
 

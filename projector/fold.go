@@ -138,6 +138,15 @@ func (l *Live) advance(es []*event.Event) {
 	}
 }
 
+// Survived passes on what a failed commit left in the ledger.
+func (f *fold) Survived(es []*event.Event) {
+	l := (*Live)(f)
+	l.settle()
+	if fn := l.survived.Load(); fn != nil {
+		(*fn)(es)
+	}
+}
+
 // Discard drops the batch in flight, which failed.
 func (f *fold) Discard() {
 	l := (*Live)(f)

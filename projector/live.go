@@ -45,6 +45,8 @@ type Live struct {
 	hooks  atomic.Pointer[[]func([]*event.Event)]
 	hookMu sync.Mutex
 
+	survived atomic.Pointer[func([]*event.Event)] // of OnSurvived
+
 	closure guard
 }
 
@@ -134,6 +136,12 @@ func (l *Live) OnCommit(fn func(es []*event.Event)) {
 	hooks = append(hooks, fn)
 	l.hooks.Store(&hooks)
 }
+
+// OnSurvived has fn called, after a failed commit, with those of its events that
+// are in the ledger all the same: they are in the committed state, and no
+// decision has been taken since. It runs in the committer. It cannot be taken
+// back.
+func (l *Live) OnSurvived(fn func(es []*event.Event)) { l.survived.Store(&fn) }
 
 // decide runs in the committer.
 func (l *Live) decide(next ledger.Header, fn func(*State, ledger.Header) ([]*event.Event, error)) ([]*event.Event, error) {

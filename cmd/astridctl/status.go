@@ -142,11 +142,8 @@ func (a *app) showStatus(v *statusView, src source) error {
 	if v.Restart != nil {
 		add("restart", a.restartText(v.Restart))
 	}
-	switch {
-	case v.Recovery != nil:
-		add("recovery", recoveryText(v.Recovery))
-	case v.Progress != nil:
-		add("recovery", fmt.Sprintf("%d of %d matched", v.Progress.Matched, v.Progress.Total))
+	if text := recoveryText(v.Status); text != "" {
+		add("recovery", text)
 	}
 	add("processes", fmt.Sprintf("%d live, %d ended and not yet released", v.Live, v.Retained))
 	add("capsules", fmt.Sprint(v.Status.Capsules))
@@ -195,11 +192,19 @@ func ledgerText(l *control.LedgerStatus, src source, zone *time.Location) string
 	return s
 }
 
-// recoveryText says what the daemon found at its start.
-func recoveryText(r *control.Recovery) string {
-	s := strings.Join(report.Found(r.Event()), ", ") + ", in " + ui.Duration(time.Duration(r.TookNano))
-	if r.Settling > 0 {
-		s += fmt.Sprintf("; %d still being ended or waited for", r.Settling)
+// recoveryText says how far the recovery has come, or what it found; empty where
+// there was none.
+func recoveryText(s *control.Status) string {
+	switch r := s.Recovery; {
+	case r == nil && s.Progress == nil:
+		return ""
+	case r == nil:
+		return fmt.Sprintf("%d of %d matched", s.Progress.Matched, s.Progress.Total)
+	default:
+		text := strings.Join(report.Found(r.Event()), ", ") + ", in " + ui.Duration(time.Duration(r.TookNano))
+		if r.Settling > 0 {
+			text += fmt.Sprintf("; %d of them now", r.Settling)
+		}
+		return text
 	}
-	return s
 }

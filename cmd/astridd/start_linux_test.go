@@ -11,6 +11,7 @@ import (
 
 	"github.com/astrid-os/processledger/internal/control"
 	"github.com/astrid-os/processledger/internal/daemontest"
+	"github.com/astrid-os/processledger/internal/worldcheck"
 	"github.com/astrid-os/processledger/ledger/event"
 )
 
@@ -38,7 +39,7 @@ func TestStartWithASilentShim(t *testing.T) {
 		t.Errorf("invoke: %v", err)
 	}
 	st := d.Ready(t)
-	if r := st.Recovery; r == nil || r.Silent != 1 || r.Pending != 1 || r.TookNano > 15e8 {
+	if r := st.Recovery; r == nil || r.Silent != 1 || r.Ended != 0 {
 		t.Errorf("recovery: %+v", r)
 	}
 	s.ResumeAll()
@@ -46,6 +47,36 @@ func TestStartWithASilentShim(t *testing.T) {
 		st, err := s.Client.Status(t.Context())
 		return err == nil && st.Live == 0 && st.Recovery.Settling == 0 && st.Progress == nil
 	})
+	d.Stop(t)
+}
+
+// TestStartWithAnOlderLedger has a program run that the ledger knows nothing of,
+// as after a restored backup: it is ended, and the operator is told.
+func TestStartWithAnOlderLedger(t *testing.T) {
+	s, d := serving(t)
+	d.Stop(t)
+	ledger, backup := filepath.Join(s.Data, "ledger"), filepath.Join(s.Dir, "backup")
+	if err := os.CopyFS(backup, os.DirFS(ledger)); err != nil {
+		t.Fatal(err)
+	}
+	d = s.Start(t)
+	d.Ready(t)
+	if _, err := s.Drive(t.Context(), "alice", "c1", s.Program("background", "unknown", daemontest.Lasting)); err != nil {
+		t.Fatal(err)
+	}
+	daemontest.Eventually(t, "it runs", func() bool { return s.Wrote("unknown", "start") })
+	d.Kill(t)
+	if err := os.RemoveAll(ledger); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(ledger, os.DirFS(backup)); err != nil {
+		t.Fatal(err)
+	}
+	d = s.Start(t)
+	if st := d.Ready(t); st.Recovery == nil || st.Recovery.Foreign != 1 || !strings.Contains(strings.Join(st.Problems, "\n"), "the ledger is older than 1 program that ran") {
+		t.Errorf("status: %+v, %q", st.Recovery, st.Problems)
+	}
+	daemontest.Eventually(t, "it is dead", func() bool { return len(worldcheck.Marked(s.Witness())) == 0 })
 	d.Stop(t)
 }
 

@@ -86,6 +86,7 @@ type Child struct {
 	version   uint32 // of the protocol that the shim speaks; 0 counts as 1
 	notices   chan Notice
 	told      told // what was announced; follow's own
+	placed    bool // who listens on the socket was seen to work in the directory
 
 	in     *stdin
 	output poll.Notifier // there may be output, or the end of it

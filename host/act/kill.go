@@ -3,6 +3,7 @@
 package act
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -32,6 +33,9 @@ func (h *Hands) kill(f Found, cause string) error {
 	c := &Child{h: h, id: f.ID, path: h.path(f.ID), dirfd: -1, in: newStdin(false)}
 	defer c.release()
 	err := c.connect()
+	if err == nil && !c.placed {
+		err = c.confirm()
+	}
 	if err == nil {
 		err = c.endShim(cause)
 	} else {
@@ -42,6 +46,25 @@ func (h *Hands) kill(f Found, cause string) error {
 		return err
 	}
 	return h.awaitDeath(f.ID)
+}
+
+// confirm asks a shim of which nobody can see where it works whose it is. One that
+// does not answer is taken for what else proves it.
+func (c *Child) confirm() error {
+	if err := c.shim.signal(unix.SIGCONT); err != nil { // a stopped one could not answer
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), askBound)
+	defer cancel()
+	if c.conn.Send(&shim.Message{Type: shim.TypeHello}) != nil {
+		return nil
+	}
+	m, fds, err := c.recv(ctx)
+	shim.CloseAll(fds)
+	if err != nil {
+		return nil
+	}
+	return c.checkHandle(m)
 }
 
 // endShim has the shim kill its tree and leave, so that the exit is recorded;

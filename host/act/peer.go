@@ -3,6 +3,7 @@
 package act
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -38,7 +39,7 @@ func (c *Child) peer(claimed event.Identity) (*pidfd, error) {
 		err = fmt.Errorf("%w: it is process %d", errStranger, pid)
 	}
 	if err == nil {
-		err = c.h.proveShim(number, c.dirfd)
+		c.placed, err = c.h.proveShim(number, c.dirfd)
 	}
 	if err != nil {
 		unix.Close(fd)
@@ -47,25 +48,35 @@ func (c *Child) peer(claimed event.Identity) (*pidfd, error) {
 	return newPidfd(fd)
 }
 
+// checkHandle compares the handle that a shim tells, if it is of a version that
+// does, with the child's.
+func (c *Child) checkHandle(m *shim.Message) error {
+	if len(m.Handle) > 0 && !bytes.Equal(m.Handle, c.id[:]) {
+		return fmt.Errorf("%w: it is that of handle %x", errStranger, m.Handle)
+	}
+	return nil
+}
+
 // proveShim tells whether a process is the shim of a directory: it calls itself a
 // shim, works in that directory, and is not below a shim, as everything is that a
-// capsule runs. The caller holds a pidfd of it. Whether it works there cannot be
-// seen by an ordinary user of a shim without a namespace.
-func (h *Hands) proveShim(pid, dirfd int) error {
+// capsule runs. The caller holds a pidfd of it. placed is false where it cannot be
+// seen where it works, as by an ordinary user of a shim without a namespace.
+func (h *Hands) proveShim(pid, dirfd int) (placed bool, err error) {
 	if !shim.IsShim(h.procfd, pid) {
-		return fmt.Errorf("%w: process %d calls itself something else", errStranger, pid)
+		return false, fmt.Errorf("%w: process %d calls itself something else", errStranger, pid)
 	}
-	if here, known := shim.WorksIn(h.procfd, pid, dirfd); known && !here {
-		return fmt.Errorf("%w: process %d is that of another directory", errStranger, pid)
+	here, placed := shim.WorksIn(h.procfd, pid, dirfd)
+	if placed && !here {
+		return true, fmt.Errorf("%w: process %d is that of another directory", errStranger, pid)
 	}
 	below, err := shim.BelowShim(h.procfd, pid)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errStranger, err)
+		return placed, fmt.Errorf("%w: %w", errStranger, err)
 	}
 	if below {
-		return fmt.Errorf("%w: process %d is what a capsule runs", errStranger, pid)
+		return placed, fmt.Errorf("%w: process %d is what a capsule runs", errStranger, pid)
 	}
-	return nil
+	return placed, nil
 }
 
 // IsShim tells whether a process calls itself a shim, for whoever asks on whose
@@ -95,7 +106,7 @@ func (h *Hands) openIdentity(i event.Identity) (fd int, err error) {
 func (h *Hands) openShim(claimed event.Identity, dirfd int) (fd int, err error) {
 	fd, err = h.openIdentity(claimed)
 	if err == nil {
-		if h.proveShim(int(claimed.PID), dirfd) == nil {
+		if _, perr := h.proveShim(int(claimed.PID), dirfd); perr == nil {
 			return fd, nil
 		}
 		unix.Close(fd)
@@ -107,7 +118,7 @@ func (h *Hands) openShim(claimed event.Identity, dirfd int) (fd int, err error) 
 		if fd, err = unix.PidfdOpen(pid, 0); err != nil {
 			continue
 		}
-		if _, known := shim.WorksIn(h.procfd, pid, dirfd); known && h.proveShim(pid, dirfd) == nil {
+		if placed, err := h.proveShim(pid, dirfd); placed && err == nil {
 			return fd, nil
 		}
 		unix.Close(fd)

@@ -220,9 +220,9 @@ func (c *Child) adopt(ctx context.Context) error {
 		shim.CloseAll(fds)
 		return fmt.Errorf("%w: it has no program", ErrShimGone)
 	}
-	if len(m.Handle) > 0 && !bytes.Equal(m.Handle, c.id[:]) {
+	if err := c.checkHandle(m); err != nil {
 		shim.CloseAll(fds)
-		return fmt.Errorf("%w: %w: it is that of handle %x", ErrShimGone, errStranger, m.Handle)
+		return fmt.Errorf("%w: %w", ErrShimGone, err)
 	}
 	c.version = m.Version
 	c.announceStart(m, fds)

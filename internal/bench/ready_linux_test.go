@@ -82,7 +82,9 @@ func (f figures) report(b *testing.B) {
 // rounds starts a daemon, waits until it says that it is ready and kills it,
 // again and again, and beside it, in the same rounds, what cannot be had for
 // less: a program that does nothing, and bbolt opening the newest segment.
-func rounds(b *testing.B, s *daemontest.Site) {
+//
+// Each start has to find so many living processes and adopt them all.
+func rounds(b *testing.B, s *daemontest.Site, adopted uint32) {
 	f := figures{}
 	for range b.N {
 		f.add("version-ms", timed(b, func() error { return exec.Command(filepath.Join(s.Bin, "astridd"), "--version").Run() }))
@@ -93,6 +95,9 @@ func rounds(b *testing.B, s *daemontest.Site) {
 		f.add("ready-ms", time.Since(began))
 		if r := st.Recovery; r != nil {
 			f.add("recovery-ms", time.Duration(r.TookNano))
+			if r.Adopted != adopted {
+				b.Errorf("%d processes were adopted, %d live", r.Adopted, adopted)
+			}
 		}
 		d.Kill(b)
 		f.add("cpu-ms", d.Cmd.ProcessState.UserTime()+d.Cmd.ProcessState.SystemTime())
@@ -137,18 +142,18 @@ func awaitReady(b *testing.B, s *daemontest.Site, d *daemontest.Daemon) *control
 // BenchmarkReady is the time from the start of astridd to its answer that it is
 // ready, after the one before was killed.
 func BenchmarkReady(b *testing.B) {
-	b.Run("empty", func(b *testing.B) { rounds(b, ranOnce(b)) })
+	b.Run("empty", func(b *testing.B) { rounds(b, ranOnce(b), 0) })
 	b.Run("capsule", func(b *testing.B) {
 		s := newSite(b)
 		s.WithDriver(b)
-		rounds(b, s)
+		rounds(b, s, 0)
 	})
 	b.Run("million", func(b *testing.B) {
 		s := ranOnce(b)
 		million(b, filepath.Join(s.Data, "ledger"))
-		rounds(b, s)
+		rounds(b, s, 0)
 	})
-	b.Run("thousand", func(b *testing.B) { rounds(b, crowd(b, 4, 250)) })
+	b.Run("thousand", func(b *testing.B) { rounds(b, crowd(b, 4, 250), 1000) })
 }
 
 // ranOnce is a site without capsules on which a daemon ran once.

@@ -22,6 +22,11 @@ import (
 type Client struct {
 	socket string
 	http   *http.Client
+
+	// acts is for what is to be done, each time by a new connection. A daemon
+	// that ends may close an idle one just as a request is on its way, and nobody
+	// could tell whether it was read; who only looks then asks again.
+	acts *http.Client
 }
 
 // NewClient returns a client of the daemon at the unix socket. It does not
@@ -34,7 +39,9 @@ func NewClient(socket string) *Client {
 		IdleConnTimeout:    time.Minute,
 		DisableCompression: true,
 	}
-	return &Client{socket: socket, http: &http.Client{Transport: t}}
+	once := t.Clone()
+	once.DisableKeepAlives = true
+	return &Client{socket: socket, http: &http.Client{Transport: t}, acts: &http.Client{Transport: once}}
 }
 
 // dial connects to the socket. Missing permission is a denial, anything else
@@ -202,7 +209,11 @@ func (c *Client) sendOnce(ctx context.Context, method, path string, q url.Values
 	if accept != "" {
 		req.Header.Set("Accept", accept)
 	}
-	resp, err := c.http.Do(req)
+	by := c.http
+	if method == http.MethodPost {
+		by = c.acts
+	}
+	resp, err := by.Do(req)
 	if err != nil {
 		return nil, sendError(ctx, err)
 	}

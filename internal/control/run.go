@@ -60,7 +60,7 @@ func (c *Client) Run(ctx context.Context, r *RunRequest, module []byte, stdin io
 	req.Body = io.NopCloser(io.MultiReader(bytes.NewReader(append(b, '\n')), bytes.NewReader(module), interruptible(ctx, stdin)))
 	req.Header.Set("Content-Type", "application/octet-stream")
 	req.Header.Set("Accept", TypeNDJSON)
-	resp, err := c.http.Do(req)
+	resp, err := c.acts.Do(req)
 	if err != nil {
 		return nil, sendError(ctx, err)
 	}

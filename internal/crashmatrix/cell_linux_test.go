@@ -30,9 +30,9 @@ var states = []string{"running", "exiting", "flooding", "stopped"}
 // duties are what is in progress with a program of a tier. "none" is its life
 // from its start to its release.
 var duties = map[string][]string{
-	"sync":       {"none", "cancel", "lifetime", "stop", "shutdown"},
-	"background": {"none", "cancel", "stop", "signal", "shutdown"},
-	"persistent": {"none", "cancel", "stop", "lifetime", "idle", "signal", "eof", "watch", "shutdown"},
+	"sync":       {"none", "cancel", "lifetime", "stop", "shutdown", "restart"},
+	"background": {"none", "cancel", "stop", "signal", "shutdown", "restart"},
+	"persistent": {"none", "cancel", "stop", "lifetime", "idle", "signal", "eof", "watch", "shutdown", "restart"},
 }
 
 // cells are all of the matrix.
@@ -40,8 +40,11 @@ func cells() (all []cell) {
 	for _, tier := range []string{"sync", "background", "persistent"} {
 		for _, state := range states {
 			for _, duty := range duties[tier] {
-				if duty != "eof" || state == "running" || state == "stopped" {
-					all = append(all, cell{tier, state, duty}) // its program listens, and does nothing else
+				c := cell{tier, state, duty}
+				listens := duty == "eof" && state != "running" && state != "stopped" // its program does nothing else
+				stuck := duty == "restart" && tier == "sync" && state == "stopped"   // its call holds the restart up for its bound
+				if !listens && !stuck {
+					all = append(all, c)
 				}
 			}
 		}
@@ -78,9 +81,21 @@ func (c cell) script() string {
 	return daemontest.Steady
 }
 
+// site is a data directory with a daemon for one cell.
+type site struct{ *daemontest.Armed }
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	x := &site{daemontest.NewArmed(t, "[ledger]", "segment_events = 16", "[principal.hasty]", "max_timeout_secs = 1")}
+	x.WithDriver(t)
+	x.Run(t)
+	x.Daemon.Ready(t)
+	return x
+}
+
 // telling is a cell that is being played.
 type telling struct {
-	*crash
+	*site
 	cell
 	t    *testing.T
 	ctx  context.Context // until the daemon dies
@@ -90,11 +105,11 @@ type telling struct {
 // play brings the cell up to where its obligation is in progress, and with end
 // also to its end. Once the daemon is dead everything in it fails, and it
 // returns all the same.
-func (x *crash) play(t *testing.T, c cell, end bool) {
+func (x *site) play(t *testing.T, c cell, end bool) {
 	t.Helper()
 	ctx, cancel := x.WhileAlive(t)
 	defer cancel()
-	w := &telling{crash: x, cell: c, t: t, ctx: ctx}
+	w := &telling{site: x, cell: c, t: t, ctx: ctx}
 	w.begin()
 	w.oblige()
 	if end {
@@ -160,7 +175,7 @@ func (w *telling) awaitStart(spawned chan struct{}) {
 }
 
 // freeze stops the program and what it has started.
-func (x *crash) freeze() {
+func (x *site) freeze() {
 	for _, p := range worldcheck.Marked(x.Witness()) {
 		if pid, err := strconv.Atoi(p.PID); err == nil {
 			_ = syscall.Kill(pid, syscall.SIGSTOP)
@@ -199,6 +214,16 @@ func (w *telling) oblige() {
 		})
 	case "watch":
 		w.until(event.KindWatchArmed, func() { w.drive(step{Op: "watch", Name: subject, Text: "web"}) })
+	case "restart":
+		w.until(event.KindDaemonStopped, func() {
+			a, err := w.Client.Restart(w.ctx, &control.RestartRequest{})
+			if w.tier == "sync" {
+				w.Release(w.t, subject) // the call is waited for
+			}
+			if err == nil {
+				_, _ = w.Client.WaitRestarted(w.ctx, a)
+			}
+		})
 	case "shutdown":
 		w.until(event.KindStopRequested, func() {
 			if w.ctx.Err() == nil {
@@ -222,7 +247,7 @@ func (w *telling) until(kind event.Kind, fn func()) {
 		case <-ctx.Done():
 		}
 	}()
-	w.awaitKind(ctx, kind)
+	w.AwaitKind(ctx, kind)
 }
 
 // held is what the daemon holds; nothing once it is dead.

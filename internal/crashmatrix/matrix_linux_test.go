@@ -1,13 +1,14 @@
 package crashmatrix
 
 import (
+	"flag"
 	"fmt"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/astrid-os/processledger/internal/crashpoint"
+	"github.com/astrid-os/processledger/internal/daemontest"
 )
 
 // blow is one crash to be put into a cell.
@@ -32,7 +33,7 @@ func (b blow) name() string {
 	return fmt.Sprintf("%s/%s/%s/%d", b.cell.name(), when, b.point.Name, b.nth)
 }
 
-// passes are what one cell passes without a crash, by point: while it is told,
+// passes are what one cell passes without a crash at a point: while it is told,
 // and in the recovery after a kill in the middle of it.
 type passes struct {
 	cell            cell
@@ -44,8 +45,12 @@ type tally struct {
 	cells, kills, missed, seconds, checks atomic.Int64
 }
 
+// every has each point tested in each cell.
+var every = flag.Bool("every", false, "crash at every point of every cell, not at a choice of them (hours)")
+
 // TestMatrix kills at the crash points over every tier, state and obligation.
-// Each cell is first played without a crash, which tells what it passes.
+// Each cell is played first with a SIGKILL of the daemon in the middle of its
+// obligation, which tells what it passes.
 func TestMatrix(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the crash matrix takes minutes")
@@ -72,51 +77,75 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
-// rehearseCells plays every cell without a crash at a point.
+// rehearseCells plays every cell, and returns what each comes by, in the order
+// of cells.
 func rehearseCells(t *testing.T, n *tally) (known []passes) {
-	var mu sync.Mutex
-	t.Run("rehearsal", func(t *testing.T) {
-		for _, c := range sampleCells(t) {
+	all := sampleCells(t)
+	known = make([]passes, len(all))
+	t.Run("middle", func(t *testing.T) {
+		for i, c := range all {
 			t.Run(c.name(), func(t *testing.T) {
 				t.Parallel()
-				p := rehearseCell(t, c, n)
-				mu.Lock()
-				defer mu.Unlock()
-				known = append(known, p)
+				known[i] = rehearse(t, c, n)
 			})
 		}
 	})
+	// To its end each is played only where its program runs: what that comes by
+	// the others can come by, too.
+	ends := map[string]map[string]int{}
+	for i, p := range known {
+		if p.cell.state == "running" {
+			ends[p.cell.tier+p.cell.duty] = p.first
+		} else if first := ends[p.cell.tier+p.cell.duty]; first != nil {
+			known[i].first = first
+		}
+	}
 	return known
 }
 
-func rehearseCell(t *testing.T, c cell, n *tally) passes {
-	p := passes{cell: c}
-	for _, late := range []bool{false, true} {
-		x := newCrash(t, story{before: startReady})
+// rehearse kills the daemon in the middle of a cell.
+func rehearse(t *testing.T, c cell, n *tally) (p passes) {
+	p.cell = c
+	if c.state == "running" {
+		x := newSite(t)
 		x.ClearTrace(t)
-		x.play(t, c, !late)
-		if !late {
-			p.first = x.Passings(t)
-		}
+		x.play(t, c, true)
+		p.first = x.Passings(t)
 		x.Daemon.Kill(t)
-		x.ClearTrace(t)
 		x.Run(t)
 		x.Daemon.Ready(t)
-		if late {
-			p.recovery = x.Passings(t)
-		}
-		x.compare(t, n)
-		x.settle(t)
-		x.check(t, false)
+		x.conclude(t, false, n)
 	}
+	x := newSite(t)
+	x.ClearTrace(t)
+	x.play(t, c, false)
+	if p.first == nil {
+		p.first = x.Passings(t)
+	}
+	n.kills.Add(1)
+	x.ClearTrace(t)
+	x.Run(t)
+	x.Daemon.Ready(t)
+	p.recovery = x.Passings(t)
+	x.conclude(t, false, n)
 	n.cells.Add(1)
 	return p
+}
+
+// conclude compares with the daemon that has recovered from a crash, and when all
+// has ended and it has stopped.
+func (x *site) conclude(t *testing.T, lossAllowed bool, n *tally) {
+	t.Helper()
+	x.Compare(t)
+	n.checks.Add(1)
+	x.Settle(t)
+	x.Check(t, x.Witness(), lossAllowed)
 }
 
 // strike plays a cell with its crash, and maybe a second one in the recovery,
 // and compares afterwards.
 func strike(t *testing.T, b blow, n *tally) {
-	x := newCrash(t, story{before: startReady})
+	x := newSite(t)
 	shim := b.point.Component == crashpoint.Shim
 	if b.late {
 		x.play(t, b.cell, false)
@@ -127,7 +156,7 @@ func strike(t *testing.T, b blow, n *tally) {
 		x.play(t, b.cell, true)
 	}
 	if b.late {
-		x.readyOrDead(t)
+		x.ReadyOrDead(t)
 	}
 	died := x.Crashed(b.point.Name, b.nth)
 	if !died { // a race went the other way, as they do on a busy machine
@@ -136,7 +165,7 @@ func strike(t *testing.T, b blow, n *tally) {
 	} else {
 		n.kills.Add(1)
 		if !shim {
-			x.diedAt(t, b.point.Name)
+			x.DiedAt(t, b.point.Name)
 		}
 	}
 	x.Disarm(t)
@@ -146,14 +175,12 @@ func strike(t *testing.T, b blow, n *tally) {
 	}
 	x.Run(t)
 	x.Daemon.Ready(t)
-	x.compare(t, n)
-	x.settle(t)
-	x.check(t, shim)
+	x.conclude(t, shim, n)
 }
 
 // strikeAgain crashes the recovery at a point, if it passes that. It tells
 // whether it may have been a shim that died.
-func (x *crash) strikeAgain(t *testing.T, point string, n *tally) (shim bool) {
+func (x *site) strikeAgain(t *testing.T, point string, n *tally) (shim bool) {
 	t.Helper()
 	nth := 1
 	for x.Crashed(point, nth) {
@@ -161,7 +188,7 @@ func (x *crash) strikeAgain(t *testing.T, point string, n *tally) (shim bool) {
 	}
 	x.Arm(t, point, nth)
 	x.Run(t)
-	x.readyOrDead(t)
+	x.ReadyOrDead(t)
 	x.Disarm(t)
 	if x.Crashed(point, nth) {
 		n.kills.Add(1)
@@ -188,6 +215,13 @@ func choose(known []passes) (blows []blow) {
 	for _, k := range order {
 		blows = append(blows, chooseOf(byCell[k], used)...)
 	}
+	// Points that no turn came to.
+	for _, b := range candidates(known) {
+		if used[b.point.Name] == 0 {
+			used[b.point.Name]++
+			blows = append(blows, b)
+		}
+	}
 	again := []string{"recovery.started", "recovery.settled", "ledger.commit.durable", "daemon.exit.recorded", "recovery.finished", "daemon.release.recorded", "ledger.commit.begin"}
 	for i := range blows {
 		if i%3 == 0 {
@@ -205,7 +239,7 @@ func chooseOf(of []blow, used map[string]int) (blows []blow) {
 	kinds := map[string][]blow{}
 	var order []string
 	for _, b := range of {
-		k := fmt.Sprint(b.late, kindOf(b.point))
+		k := fmt.Sprint(b.late, kindOf(b.point, b.late))
 		if kinds[k] == nil {
 			order = append(order, k)
 		}
@@ -232,18 +266,33 @@ func cost(b blow, used map[string]int) int {
 	return 4*used[b.point.Name] + 2*used[b.cell.tier+b.cell.duty] + used[b.cell.duty] + 4*used[b.point.Name+b.cell.duty]
 }
 
-// kindOf groups points: what they have before the last dot.
-func kindOf(p crashpoint.Point) string { return p.Name[:strings.LastIndex(p.Name, ".")] }
+// kindOf groups points: in a recovery by who comes by, and before it by what is
+// being done.
+func kindOf(p crashpoint.Point, late bool) string {
+	parts := strings.Split(p.Name, ".")
+	switch what := parts[1]; {
+	case late:
+		return parts[0]
+	case p.Component == crashpoint.Ledger && what != "commit":
+		return "segment" // made, grown, sealed
+	case p.Component == crashpoint.Shim && what != "exit":
+		return "begin"
+	case what == "cancel" || what == "stop" || what == "timer" || what == "shutdown" || what == "stdin" || what == "watch" || what == "handle" || what == "stopped":
+		return "order"
+	default:
+		return parts[0] + what
+	}
+}
 
-// candidates are all crashes that can be put in: the first and the last passing
-// of each point.
+// candidates are all crashes that can be put in, each at the first passing.
 func candidates(known []passes) (all []blow) {
 	for _, k := range known {
 		for _, p := range crashpoint.Points {
-			for late, counts := range map[bool]map[string]int{false: k.first, true: k.recovery} {
-				if counts[p.Name] > 0 {
-					all = append(all, blow{cell: k.cell, point: p, nth: 1, late: late})
-				}
+			if k.first[p.Name] > 0 {
+				all = append(all, blow{cell: k.cell, point: p, nth: 1})
+			}
+			if k.recovery[p.Name] > 0 {
+				all = append(all, blow{cell: k.cell, point: p, nth: 1, late: true})
 			}
 		}
 	}
@@ -253,11 +302,11 @@ func candidates(known []passes) (all []blow) {
 // sampleCells are the cells to play: all of them, but under the race detector.
 func sampleCells(t *testing.T) (all []cell) {
 	for i, c := range cells() {
-		if !raceEnabled || i%12 == 5 {
+		if !daemontest.Race || i%12 == 5 {
 			all = append(all, c)
 		}
 	}
-	if raceEnabled {
+	if daemontest.Race {
 		t.Logf("under the race detector, which sees nothing of the binaries: %d cells of %d", len(all), len(cells()))
 	}
 	return all

@@ -7,11 +7,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // With ASTRID_CRASH_AT=@DIR a test arms and watches processes that run already:
 //
 //	DIR/target    "name" or "name#3", read at each passing; none: nobody dies
+//	DIR/hold      "name": whoever passes it waits there until the file is gone
 //	DIR/trace     a line for each passing, of every process
 //	DIR/NAME.N    the Nth passing of the target, counted over all processes
 //
@@ -23,12 +25,24 @@ import (
 // fails.
 func dueInDir(name string) bool {
 	trace(name)
+	hold(name)
 	b, err := os.ReadFile(filepath.Join(dir, "target"))
 	if err != nil {
 		return false
 	}
 	target, nth := parse(strings.TrimSpace(string(b)))
 	return name == target && ordinal(name) == nth
+}
+
+// hold stands still while the test wants that.
+func hold(name string) {
+	for {
+		b, err := os.ReadFile(filepath.Join(dir, "hold"))
+		if err != nil || strings.TrimSpace(string(b)) != name {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // trace appends one line; short appends do not mix.

@@ -35,8 +35,11 @@ func NewArmed(t testing.TB, lines ...string) *Armed {
 // Run starts a daemon that can be armed; it does not wait until it is ready.
 func (a *Armed) Run(t testing.TB) {
 	t.Helper()
-	a.Daemon = a.Start(t, "ASTRID_CRASH_AT=@"+a.points)
+	a.Daemon = a.Start(t, a.Env())
 }
+
+// Env is the variable by which a process of the site can be armed.
+func (a *Armed) Env() string { return "ASTRID_CRASH_AT=@" + a.points }
 
 // Arm has the process that comes to the nth passing of a point die there,
 // counted over all processes of the site.
@@ -56,6 +59,29 @@ func (a *Armed) Disarm(t testing.TB) {
 	if err := os.Remove(filepath.Join(a.points, "target")); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Hold has whoever passes a point stand still there until the function that it
+// returns is called.
+func (a *Armed) Hold(t testing.TB, name string) (letGo func()) {
+	t.Helper()
+	path := filepath.Join(a.points, "hold")
+	WriteFile(t, path+".tmp", name)
+	if err := os.Rename(path+".tmp", path); err != nil {
+		t.Fatal(err)
+	}
+	return func() { _ = os.Remove(path) }
+}
+
+// Passed counts the passings of a point so far.
+func (a *Armed) Passed(name string) (n int) {
+	b, _ := os.ReadFile(filepath.Join(a.points, "trace"))
+	for line := range strings.Lines(string(b)) {
+		if strings.TrimSpace(line) == name {
+			n++
+		}
+	}
+	return n
 }
 
 // Crashed tells whether somebody came to the nth passing.

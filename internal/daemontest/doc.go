@@ -11,5 +11,7 @@
 //   - driver.go: the capsule that does what a test tells it, and its programs.
 //   - teller.go: programs that witness all that they do.
 //   - armed.go: a site whose processes die where a test wants them to.
+//   - check.go: what must hold after a crash.
+//   - norace.go: whether the race detector is at work.
 //   - events.go: what the ledger of a running daemon holds, and waiting.
 package daemontest

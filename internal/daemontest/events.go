@@ -3,6 +3,7 @@
 package daemontest
 
 import (
+	"context"
 	"os"
 	"testing"
 	"time"
@@ -41,6 +42,18 @@ func Events[B event.Body](t testing.TB, s *Site, kind event.Kind) (out []B) {
 		out = append(out, e.Body.(B))
 	}
 	return out
+}
+
+// AwaitKind waits until an event of that kind is durable.
+func (s *Site) AwaitKind(ctx context.Context, kind event.Kind) {
+	stream, err := s.Client.Events(ctx, &control.EventsQuery{Follow: true, Filter: query.Filter{Kinds: []event.Kind{kind}}})
+	if err != nil {
+		return
+	}
+	defer stream.Close()
+	for range stream.All() {
+		return
+	}
 }
 
 // WriteFile writes a small file, 0644.

@@ -65,14 +65,21 @@ func Check(e *Event) error {
 // Decode returns the event that b holds. Nothing in it points into b. The
 // error is a [*DecodeError].
 func Decode(b []byte) (*Event, error) {
-	e := new(Event)
+	var head Event
 	r := envelope{b: b}
-	if err := r.read(e); err != nil {
+	if err := r.read(&head); err != nil {
 		return nil, err
 	}
-	kind := e.Kind()
-	e.Body = newBody(kind)
-	if err := decodeMessage(e.Body, r.body, "", r.bodyAt, kind.String()); err != nil {
+	e, body := newEvent(r.kind)
+	*e = head
+	e.Body = body
+	text := string(b) // of the envelope and the body: one copy for all
+	r.texts.set(text, 0, e)
+	from := origin{raw: b, text: text}
+	if r.merged {
+		from = origin{raw: r.body, at: r.bodyAt}
+	}
+	if err := decodeBody(body, r.body, r.bodyAt, from, r.kind.String()); err != nil {
 		return nil, err
 	}
 	return e, nil
@@ -85,6 +92,9 @@ func DecodeHeader(b []byte) (Event, error) {
 	var e Event
 	r := envelope{b: b}
 	err := r.read(&e)
+	if err == nil && r.texts.hi > 0 {
+		r.texts.set(string(b[r.texts.lo:r.texts.hi]), r.texts.lo, &e)
+	}
 	return e, err
 }
 

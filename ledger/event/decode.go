@@ -14,11 +14,13 @@ import (
 // occurrence of each field number, and then sets each field it visits. What no
 // visit asked for is unknown and kept.
 type decoder struct {
-	data   []byte
-	copied string // data as a string, once a text was asked for: all texts are cut from it
-	base   int    // offset of data in the event, for errors
-	name   string // of the message, for errors
-	err    error  // the first fault
+	data []byte
+	base int     // offset of data in the message around it, for errors
+	at   int     // offset of data in the event, for what is cut from the origin
+	from *origin // of the event: its body's decoder has it, its parts' point there
+	own  origin
+	name string // of the message, for errors
+	err  error  // the first fault
 
 	found   uint32 // bit set of the numbers on the wire
 	visited uint32 // bit set of the numbers asked for
@@ -27,6 +29,30 @@ type decoder struct {
 
 	list     int // offset of the occurrence that element visits next
 	listSlot *slot
+}
+
+// origin is the bytes that a body and its parts are decoded from. All texts of
+// an event are cut from one copy of them, and all byte fields from another.
+type origin struct {
+	raw  []byte
+	at   int    // offset of raw in the event
+	text string // raw, once a text was asked for
+	blob []byte // raw, once bytes were asked for
+}
+
+func (o *origin) cutText(start, end int) string {
+	if o.text == "" {
+		o.text = string(o.raw)
+	}
+	return o.text[start-o.at : end-o.at]
+}
+
+// cutBytes returns bytes that nothing can be appended to in place.
+func (o *origin) cutBytes(start, end int) []byte {
+	if o.blob == nil {
+		o.blob = bytes.Clone(o.raw)
+	}
+	return o.blob[start-o.at : end-o.at : end-o.at]
 }
 
 // maxNumber is the highest number a body's or a part's field may have.
@@ -41,15 +67,20 @@ type slot struct {
 
 var decoders = sync.Pool{New: func() any { return new(decoder) }}
 
-// decodeMessage sets m from data, which stands at offset base of the event;
-// copied is data as a string, or empty if no such copy exists yet.
-func decodeMessage(m message, data []byte, copied string, base int, name string) error {
+// decodeBody sets m from data, which stands at offset at of the event.
+func decodeBody(m message, data []byte, at int, from origin, name string) error {
 	d := decoders.Get().(*decoder)
-	d.data, d.copied, d.base, d.name = data, copied, base, name
+	d.own = from
+	return d.decode(m, data, at, at, &d.own, name)
+}
+
+// decode sets m and gives the decoder back.
+func (d *decoder) decode(m message, data []byte, base, at int, from *origin, name string) error {
+	d.data, d.base, d.at, d.from, d.name = data, base, at, from, name
 	d.err, d.found, d.visited, d.beyond = nil, 0, 0, false
 	d.run(m)
 	err := d.err
-	d.data, d.copied, d.err, d.listSlot = nil, "", nil, nil
+	d.data, d.from, d.own, d.err, d.listSlot = nil, nil, origin{}, nil, nil
 	decoders.Put(d)
 	return err
 }
@@ -144,17 +175,13 @@ func (d *decoder) each(s *slot, name string, fn func(f field)) {
 	}
 }
 
-// string returns the text of a field. All texts of a message are cut from one
-// copy of it.
+// string returns the text of a field.
 func (d *decoder) string(f *field, name string) string {
 	if !utf8.Valid(d.data[f.start:f.end]) {
 		d.fail(name, f.error("", "not UTF-8"))
 		return ""
 	}
-	if d.copied == "" {
-		d.copied = string(d.data)
-	}
-	return d.copied[f.start:f.end]
+	return d.from.cutText(d.at+f.start, d.at+f.end)
 }
 
 func (d *decoder) text(n num, name string, p *string) {
@@ -174,7 +201,7 @@ func (d *decoder) texts(n num, name string, p *[]string) {
 
 func (d *decoder) blob(n num, name string, p *[]byte) {
 	if s := d.take(n, name, protowire.BytesType); s != nil {
-		*p = bytes.Clone(d.data[s.start:s.end])
+		*p = d.from.cutBytes(d.at+s.start, d.at+s.end)
 	}
 }
 
@@ -183,8 +210,9 @@ func (d *decoder) idBytes(f *field, name string) []byte {
 	var id [16]byte
 	if err := f.id(d.data, "", &id); err != nil {
 		d.fail(name, err)
+		return nil
 	}
-	return id[:]
+	return d.from.cutBytes(d.at+f.start, d.at+f.end)
 }
 
 func (d *decoder) id(n num, name string, p *[]byte) {
@@ -285,11 +313,8 @@ func (d *decoder) message(n num, name string, m message, _ bool) {
 
 // part sets m from one occurrence.
 func (d *decoder) part(f *field, name string, m message) {
-	copied := ""
-	if d.copied != "" {
-		copied = d.copied[f.start:f.end]
-	}
-	if err := decodeMessage(m, d.data[f.start:f.end], copied, f.start, name); err != nil {
+	sub := decoders.Get().(*decoder)
+	if err := sub.decode(m, d.data[f.start:f.end], f.start, d.at+f.start, d.from, name); err != nil {
 		d.fail("", err)
 	}
 }

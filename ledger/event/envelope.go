@@ -56,11 +56,12 @@ type envelope struct {
 	bodyNo num    // number of the body's field, 0 until it was seen
 	body   []byte // its bytes
 	bodyAt int    // their offset in b
+	merged bool   // body stands in several places of b, and was copied together
 	texts  envelopeTexts
 }
 
-// read sets everything of e but its body, which becomes a [headerOnly]. e is a
-// parameter so that it need not live on the heap.
+// read sets everything of e but its texts and its body, which becomes a
+// [headerOnly]. e is a parameter so that it need not live on the heap.
 func (r *envelope) read(e *Event) error {
 	if len(r.b) > MaxEncoded {
 		return &DecodeError{Reason: fmt.Sprintf("%d bytes, an event has at most %d", len(r.b), MaxEncoded)}
@@ -77,7 +78,6 @@ func (r *envelope) read(e *Event) error {
 	if err := r.checkBody(); err != nil {
 		return err
 	}
-	r.texts.set(r.b, e)
 	e.Body = headerOnly(r.kind)
 	return nil
 }
@@ -133,6 +133,7 @@ func (r *envelope) takeBody(f *field) error {
 		// protobuf merges the occurrences of a message, which is what
 		// reading them as one does. NB: offsets in errors then count from
 		// the first.
+		r.merged = true
 		r.body = append(r.body[:len(r.body):len(r.body)], r.b[f.start:f.end]...)
 	}
 	return nil
@@ -152,7 +153,7 @@ func (r *envelope) checkBody() error {
 }
 
 // envelopeTexts are where the envelope's texts stand, by the numbers of their
-// fields. They are copied out all at once: a header costs one allocation.
+// fields. They are copied out all at once: they cost one allocation.
 type envelopeTexts struct {
 	at     [numActorRole + 1]struct{ start, end int }
 	lo, hi int
@@ -179,18 +180,10 @@ func (t *envelopeTexts) add(b []byte, f *field) error {
 	return nil
 }
 
-// set copies the texts into e.
-func (t *envelopeTexts) set(b []byte, e *Event) {
-	if t.hi == 0 {
-		return
-	}
-	all := string(b[t.lo:t.hi])
-	get := func(n num) string {
-		if t.at[n].end == 0 {
-			return ""
-		}
-		return all[t.at[n].start-t.lo : t.at[n].end-t.lo]
-	}
+// set cuts the texts of e out of text, which is a copy of the event's bytes from
+// offset at on.
+func (t *envelopeTexts) set(text string, at int, e *Event) {
+	get := func(n num) string { return text[max(t.at[n].start-at, 0):max(t.at[n].end-at, 0)] }
 	e.Principal, e.Capsule = get(numPrincipal), get(numCapsule)
 	e.Instance, e.CallID = get(numInstance), get(numCallID)
 	e.Actor.Role = get(numActorRole)

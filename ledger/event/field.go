@@ -62,13 +62,13 @@ func (f *field) scan(b []byte, i int) error {
 	}
 	switch f.typ {
 	case protowire.VarintType:
-		if f.value, n = protowire.ConsumeVarint(b[f.start:]); n < 0 {
+		if f.value, n = number(b, f.start); n < 0 {
 			return f.broken(n)
 		}
 		f.end = f.start + n
 	case protowire.BytesType:
 		var size uint64
-		if size, n = protowire.ConsumeVarint(b[f.start:]); n < 0 {
+		if size, n = number(b, f.start); n < 0 {
 			return f.broken(n)
 		}
 		f.start += n
@@ -88,6 +88,15 @@ func (f *field) scan(b []byte, i int) error {
 		return f.error("", fmt.Sprintf("field %d has wire type %d", f.num, f.typ))
 	}
 	return nil
+}
+
+// number reads the varint at offset i of b: most have one byte, and to look for
+// that here saves the call. n is as that of protowire's.
+func number(b []byte, i int) (v uint64, n int) {
+	if i < len(b) && b[i] < 0x80 {
+		return uint64(b[i]), 1
+	}
+	return protowire.ConsumeVarint(b[i:])
 }
 
 func (f *field) error(name, reason string) error {

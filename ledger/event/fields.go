@@ -91,47 +91,67 @@ func list[T any, P part[T]](v visitor, n num, name string, p *[]T) {
 // newBody returns an empty body for each kind this build knows, an [Unknown]
 // for any other.
 func newBody(k Kind) Body {
+	_, body := newEvent(k)
+	return body
+}
+
+// newEvent returns such a body and an event for it, in one piece of memory. The
+// event is empty.
+func newEvent(k Kind) (*Event, Body) {
 	if int(k) < len(makers) && makers[k] != nil {
 		return makers[k]()
 	}
-	return &Unknown{Of: k}
+	e, body := made[Unknown]()
+	body.(*Unknown).Of = k
+	return e, body
 }
 
-var makers = [...]func() Body{
-	KindDaemonStarted:      func() Body { return new(DaemonStarted) },
-	KindDaemonStopped:      func() Body { return new(DaemonStopped) },
-	KindRecoveryStarted:    func() Body { return new(RecoveryStarted) },
-	KindRecoveryFinished:   func() Body { return new(RecoveryFinished) },
-	KindSegmentOpened:      func() Body { return new(SegmentOpened) },
-	KindClockStepped:       func() Body { return new(ClockStepped) },
-	KindCapsuleLoaded:      func() Body { return new(CapsuleLoaded) },
-	KindCapsuleUnloaded:    func() Body { return new(CapsuleUnloaded) },
-	KindPolicyChanged:      func() Body { return new(PolicyChanged) },
-	KindInvocationStarted:  func() Body { return new(InvocationStarted) },
-	KindInvocationFinished: func() Body { return new(InvocationFinished) },
-	KindSpawnRequested:     func() Body { return new(SpawnRequested) },
-	KindSpawnDecided:       func() Body { return new(SpawnDecided) },
-	KindSpawnAborted:       func() Body { return new(SpawnAborted) },
-	KindSpawnFailed:        func() Body { return new(SpawnFailed) },
-	KindProcessStarted:     func() Body { return new(ProcessStarted) },
-	KindProcessAdopted:     func() Body { return new(ProcessAdopted) },
-	KindProcessExited:      func() Body { return new(ProcessExited) },
-	KindProcessLost:        func() Body { return new(ProcessLost) },
-	KindCancelRequested:    func() Body { return new(CancelRequested) },
-	KindCancelFinished:     func() Body { return new(CancelFinished) },
-	KindStopRequested:      func() Body { return new(StopRequested) },
-	KindTimerFired:         func() Body { return new(TimerFired) },
-	KindSignalRequested:    func() Body { return new(SignalRequested) },
-	KindSignalSent:         func() Body { return new(SignalSent) },
-	KindHandleReleased:     func() Body { return new(HandleReleased) },
-	KindOrphanEnded:        func() Body { return new(OrphanEnded) },
-	KindLedgerMigrated:     func() Body { return new(LedgerMigrated) },
-	KindHandleAttached:     func() Body { return new(HandleAttached) },
-	KindWatchArmed:         func() Body { return new(WatchArmed) },
-	KindWatchDisarmed:      func() Body { return new(WatchDisarmed) },
-	KindStdinClosed:        func() Body { return new(StdinClosed) },
-	KindLedgerSalvaged:     func() Body { return new(LedgerSalvaged) },
-	KindLedgerBackedUp:     func() Body { return new(LedgerBackedUp) },
+func made[T any, P interface {
+	*T
+	Body
+}]() (*Event, Body) {
+	both := new(struct {
+		event Event
+		body  T
+	})
+	return &both.event, P(&both.body)
+}
+
+var makers = [...]func() (*Event, Body){
+	KindDaemonStarted:      made[DaemonStarted],
+	KindDaemonStopped:      made[DaemonStopped],
+	KindRecoveryStarted:    made[RecoveryStarted],
+	KindRecoveryFinished:   made[RecoveryFinished],
+	KindSegmentOpened:      made[SegmentOpened],
+	KindClockStepped:       made[ClockStepped],
+	KindCapsuleLoaded:      made[CapsuleLoaded],
+	KindCapsuleUnloaded:    made[CapsuleUnloaded],
+	KindPolicyChanged:      made[PolicyChanged],
+	KindInvocationStarted:  made[InvocationStarted],
+	KindInvocationFinished: made[InvocationFinished],
+	KindSpawnRequested:     made[SpawnRequested],
+	KindSpawnDecided:       made[SpawnDecided],
+	KindSpawnAborted:       made[SpawnAborted],
+	KindSpawnFailed:        made[SpawnFailed],
+	KindProcessStarted:     made[ProcessStarted],
+	KindProcessAdopted:     made[ProcessAdopted],
+	KindProcessExited:      made[ProcessExited],
+	KindProcessLost:        made[ProcessLost],
+	KindCancelRequested:    made[CancelRequested],
+	KindCancelFinished:     made[CancelFinished],
+	KindStopRequested:      made[StopRequested],
+	KindTimerFired:         made[TimerFired],
+	KindSignalRequested:    made[SignalRequested],
+	KindSignalSent:         made[SignalSent],
+	KindHandleReleased:     made[HandleReleased],
+	KindOrphanEnded:        made[OrphanEnded],
+	KindLedgerMigrated:     made[LedgerMigrated],
+	KindHandleAttached:     made[HandleAttached],
+	KindWatchArmed:         made[WatchArmed],
+	KindWatchDisarmed:      made[WatchDisarmed],
+	KindStdinClosed:        made[StdinClosed],
+	KindLedgerSalvaged:     made[LedgerSalvaged],
+	KindLedgerBackedUp:     made[LedgerBackedUp],
 }
 
 // Kind returns the number that the event came with.

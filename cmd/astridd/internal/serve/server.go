@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -97,6 +98,11 @@ type Server struct {
 	stop context.CancelFunc // ends it: requests that would go on for ever end
 
 	makingWay atomic.Bool // another daemon is to answer
+
+	mu       sync.Mutex // held for accesses of what follows
+	closing  bool
+	listener net.Listener  // nil before Serve
+	served   chan struct{} // closed once Serve has accepted its last connection
 }
 
 // Bounds of a connection.
@@ -131,12 +137,37 @@ func New(o Options) *Server {
 	return s
 }
 
-// Serve serves l until Shutdown; it returns nil then.
+// Serve serves l until Shutdown; it returns nil then. It is called once.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
+	s.mu.Lock()
+	if s.closing {
+		s.mu.Unlock()
+		return l.Close()
 	}
-	return nil
+	s.listener, s.served = l, make(chan struct{})
+	s.mu.Unlock()
+	defer close(s.served)
+	err := s.http.Serve(l)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if errors.Is(err, http.ErrServerClosed) || s.closing && errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// stopAccepting has Serve return. Only then does the http.Server know of every
+// connection that was accepted: one that its Shutdown does not know of would end
+// without an answer.
+func (s *Server) stopAccepting() {
+	s.mu.Lock()
+	s.closing = true
+	l, served := s.listener, s.served
+	s.mu.Unlock()
+	if l != nil {
+		_ = l.Close() // closed before is as good
+		<-served
+	}
 }
 
 // MakeWay ends followers and turns away whatever is asked from now on, but for the
@@ -150,6 +181,7 @@ func (s *Server) MakeWay() {
 // requests until ctx ends; then it cuts them off.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stop()
+	s.stopAccepting()
 	if err := s.http.Shutdown(ctx); err != nil {
 		return errors.Join(err, s.http.Close())
 	}

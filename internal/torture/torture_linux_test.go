@@ -1,4 +1,4 @@
-package crashmatrix
+package torture
 
 import (
 	"flag"
@@ -24,8 +24,8 @@ import (
 )
 
 var (
-	tortureKills = flag.Int("torture.kills", 150, "processes to kill in TestTorture")
-	tortureSeed  = flag.Uint64("torture.seed", 0, "seed of TestTorture; 0 draws one, and prints it")
+	tortureKills = flag.Int("kills", 150, "processes to kill in TestTorture")
+	tortureSeed  = flag.Uint64("seed", 0, "seed of TestTorture; 0 draws one, and prints it")
 )
 
 // TestTorture kills daemons, shims and launchers at random moments and at random
@@ -40,7 +40,7 @@ func TestTorture(t *testing.T) {
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())
 	}
-	if raceEnabled && want > 60 {
+	if daemontest.Race && want > 60 {
 		t.Logf("under the race detector, which sees nothing of the binaries: 60 kills instead of %d", want)
 		want = 60
 	}
@@ -66,7 +66,7 @@ func (untidy) Cleanup(func()) {}
 
 // torture is a site that is being tortured.
 type torture struct {
-	*crash
+	*daemontest.Armed
 	rng     *rand.Rand // used by one goroutine
 	checker worldcheck.Checker
 	rounds  int
@@ -80,13 +80,13 @@ type torture struct {
 func newTorture(t *testing.T, seed uint64) *torture {
 	t.Helper()
 	t.Logf("torture: seed %d", seed)
-	c := &crash{daemontest.NewArmed(t,
+	c := daemontest.NewArmed(t,
 		"[log]", `level = "error"`,
 		"[ledger]", "segment_events = 512",
-		"[quotas]", "max_background_processes = 64", "max_capsule_processes = 256", "max_sync_processes = 16", "max_timeout_secs = 1")}
+		"[quotas]", "max_background_processes = 64", "max_capsule_processes = 256", "max_sync_processes = 16", "max_timeout_secs = 1")
 	c.Keep = true
 	c.WithDriver(t)
-	w := &torture{crash: c, rng: rand.New(rand.NewPCG(seed, 4))}
+	w := &torture{Armed: c, rng: rand.New(rand.NewPCG(seed, 4))}
 	c.Run(untidy{t})
 	t.Cleanup(func() {
 		w.Daemon.Kill(t)
@@ -137,7 +137,7 @@ func (w *torture) work(t *testing.T) {
 	defer cancel()
 	var all sync.WaitGroup
 	for _, p := range principals {
-		var batches [][]step
+		var batches [][]daemontest.Step
 		for range 1 + w.rng.IntN(2) {
 			batches = append(batches, w.batch())
 		}
@@ -155,7 +155,7 @@ func (w *torture) work(t *testing.T) {
 
 // batch is what one call of the capsule does: some spawns, and things done with
 // them.
-func (w *torture) batch() (steps []step) {
+func (w *torture) batch() (steps []daemontest.Step) {
 	for range 2 + w.rng.IntN(6) {
 		s := w.spawn()
 		steps = append(steps, s)
@@ -169,7 +169,7 @@ func (w *torture) batch() (steps []step) {
 }
 
 // spawn is the start of a program of some tier that does something.
-func (w *torture) spawn() step {
+func (w *torture) spawn() daemontest.Step {
 	w.named++
 	name := fmt.Sprintf("%d-%d", w.rounds, w.named)
 	op := []string{"spawn", "background", "background", "persistent", "persistent"}[w.rng.IntN(5)]
@@ -192,15 +192,15 @@ func (w *torture) spawn() step {
 
 // with is something done with what was started; nothing for a sync spawn, which
 // is over.
-func (w *torture) with(s step) (step, bool) {
+func (w *torture) with(s daemontest.Step) (daemontest.Step, bool) {
 	of := map[string][]string{
 		"background": {"signal", "kill", "wait", "drop"},
 		"persistent": {"write", "eof", "read", "attach", "watch", "unwatch", "stop", "status", "await", "release"},
 	}[s.Op]
 	if len(of) == 0 {
-		return step{}, false
+		return daemontest.Step{}, false
 	}
-	o := step{Op: of[w.rng.IntN(len(of))], Name: s.Name, MS: 1 + w.rng.Int64N(100), Text: "line\n"}
+	o := daemontest.Step{Op: of[w.rng.IntN(len(of))], Name: s.Name, MS: 1 + w.rng.Int64N(100), Text: "line\n"}
 	if o.Op == "watch" {
 		o.Text = "web"
 	}
@@ -269,9 +269,13 @@ func (w *torture) killSome(t *testing.T) {
 		}
 		w.pause(armed, 0, 60)
 	}
-	if w.rng.IntN(8) == 0 { // in the middle of an orderly stop
+	switch w.rng.IntN(8) {
+	case 0: // in the middle of an orderly stop
 		_ = w.Daemon.Cmd.Process.Signal(unix.SIGTERM)
 		w.pause(armed, 0, 100)
+	case 1: // in the middle of a restart
+		_, _ = w.Client.Restart(t.Context(), &control.RestartRequest{})
+		w.pause(armed, 0, 300)
 	}
 	w.killDaemon(t, armed, &w.daemons)
 }
@@ -309,7 +313,10 @@ type passing struct {
 
 // armSome arms a random point, at one of its first passings, every other time.
 func (w *torture) armSome(t *testing.T) (p passing) {
-	p.point, p.nth = crashpoint.Points[w.rng.IntN(len(crashpoint.Points))], 1+w.rng.IntN(2)
+	of := slices.DeleteFunc(slices.Clone(crashpoint.Points), func(p crashpoint.Point) bool {
+		return p.Component == crashpoint.Migration || p.Component == crashpoint.Salvage // there is nothing to migrate or to salvage
+	})
+	p.point, p.nth = of[w.rng.IntN(len(of))], 1+w.rng.IntN(2)
 	if strings.HasPrefix(p.point.Name, "ledger.commit") {
 		p.nth += w.rng.IntN(40)
 	}
@@ -406,8 +413,8 @@ func (w *torture) stopOne(rng *rand.Rand) {
 
 // compareAll compares the world of the daemon that has recovered.
 func (w *torture) compareAll(t *testing.T) {
-	problems := worldcheck.Settled(patience, func() []string {
-		now, done, err := w.running(t.Context())
+	problems := worldcheck.Settled(daemontest.Patience, func() []string {
+		now, done, err := w.Running(t.Context())
 		if err != nil {
 			return []string{err.Error()}
 		}
@@ -445,7 +452,7 @@ func (w *torture) open() (problems []string) {
 
 // tell shows the end of the ledger.
 func (w *torture) tell(t *testing.T) {
-	now, done, err := w.running(t.Context())
+	now, done, err := w.Running(t.Context())
 	if err != nil {
 		t.Log(err)
 		return
@@ -502,6 +509,6 @@ func (w *torture) clean(t *testing.T) {
 // end stops everything in order and checks all of the ledger, from its first
 // event, as one that nobody has looked at before.
 func (w *torture) end(t *testing.T) {
-	w.settle(t)
-	w.checkWith(t, "", true) // each witness was heard with its release, and is gone
+	w.Settle(t)
+	w.Check(t, "", true) // each witness was heard with its release, and is gone
 }

@@ -1,4 +1,4 @@
-package crashmatrix
+package crashstories
 
 import (
 	"flag"
@@ -79,6 +79,9 @@ func TestCrash(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the crash test takes minutes")
 	}
+	if daemontest.Race {
+		t.Log("under the race detector, which sees nothing of the binaries: one kill in four points")
+	}
 	passed, all := map[string]bool{}, true
 	for _, s := range stories {
 		var counts map[string]int
@@ -91,7 +94,10 @@ func TestCrash(t *testing.T) {
 				continue
 			}
 			passed[p.Name] = true
-			for _, n := range sample(p, counts[p.Name]) {
+			for i, n := range sample(p, counts[p.Name]) {
+				if daemontest.Race && (i > 0 || len(passed)%4 != 0) {
+					continue
+				}
 				t.Run(fmt.Sprintf("%s/%s/%d", s.name, p.Name, n), func(t *testing.T) {
 					t.Parallel()
 					crashAt(t, s, p, n)
@@ -140,8 +146,8 @@ func rehearse(t *testing.T, s story) map[string]int {
 	c.ClearTrace(t)
 	s.tell(t, c)
 	counts := c.Passings(t)
-	c.settle(t)
-	c.check(t, s.lost)
+	c.Settle(t)
+	c.Check(t, c.Witness(), s.lost)
 	return counts
 }
 
@@ -156,11 +162,11 @@ func crashAt(t *testing.T, s story, p crashpoint.Point, n int) {
 			t.Errorf("%s was not passed", p.Name)
 		}
 	} else if p.Component != crashpoint.Shim {
-		c.diedAt(t, p.Name)
+		c.DiedAt(t, p.Name)
 	}
 	c.Disarm(t)
-	c.settle(t)
-	c.check(t, s.lost || p.Component == crashpoint.Shim)
+	c.Settle(t)
+	c.Check(t, c.Witness(), s.lost || p.Component == crashpoint.Shim)
 }
 
 // crash is one telling.

@@ -1,4 +1,4 @@
-package crashmatrix
+package crashstories
 
 import (
 	"context"
@@ -12,7 +12,6 @@ import (
 
 	"github.com/astrid-os/processledger/internal/control"
 	"github.com/astrid-os/processledger/internal/daemontest"
-	"github.com/astrid-os/processledger/internal/query"
 	"github.com/astrid-os/processledger/ledger/event"
 )
 
@@ -87,30 +86,18 @@ func tellCancelBeforeGo(t *testing.T, c *crash) {
 		defer close(done)
 		_, _ = c.Drive(ctx, "alice", "c1", c.Program("spawn", "never", daemontest.Quick))
 	}()
-	c.awaitKind(ctx, event.KindSpawnDecided)
+	c.AwaitKind(ctx, event.KindSpawnDecided)
 	cancelled := make(chan struct{})
 	go func() {
 		defer close(cancelled)
 		_, _ = c.Client.Cancel(ctx, &control.CancelRequest{Principal: "alice", CallIDs: []string{"c1"}})
 	}()
-	c.awaitKind(ctx, event.KindCancelRequested)
+	c.AwaitKind(ctx, event.KindCancelRequested)
 	c.ResumeAll()
 	<-cancelled
 	<-done
 	if c.Wrote("never", "start") {
 		t.Error("a program ran that was cancelled before go")
-	}
-}
-
-// awaitKind waits until an event of that kind is durable.
-func (c *crash) awaitKind(ctx context.Context, kind event.Kind) {
-	s, err := c.Client.Events(ctx, &control.EventsQuery{Follow: true, Filter: query.Filter{Kinds: []event.Kind{kind}}})
-	if err != nil {
-		return
-	}
-	defer s.Close()
-	for range s.All() {
-		return
 	}
 }
 

@@ -1,4 +1,6 @@
-package crashmatrix
+//go:build linux
+
+package daemontest
 
 import (
 	"bytes"
@@ -9,30 +11,28 @@ import (
 	"time"
 
 	"github.com/astrid-os/processledger/internal/control"
-	"github.com/astrid-os/processledger/internal/daemontest"
 	"github.com/astrid-os/processledger/internal/worldcheck"
 	"github.com/astrid-os/processledger/ledger"
 	"github.com/astrid-os/processledger/ledger/event"
 	"github.com/astrid-os/processledger/projector"
 )
 
-// compare looks at the running daemon's world until nothing is wrong, or for
+// Compare looks at the running daemon's world until nothing is wrong, or for
 // good.
-func (c *crash) compare(t *testing.T, n *tally) {
+func (a *Armed) Compare(t testing.TB) {
 	t.Helper()
-	problems := worldcheck.Settled(patience, func() []string { return c.look(t.Context()) })
-	n.checks.Add(1)
+	problems := worldcheck.Settled(Patience, func() []string { return a.look(t.Context()) })
 	for _, p := range problems {
 		t.Errorf("while the daemon runs: %s", p)
 	}
 	if len(problems) > 0 {
-		c.dumpRunning(t)
+		a.dumpRunning(t)
 	}
 }
 
 // look compares the world of the running daemon once.
-func (c *crash) look(ctx context.Context) []string {
-	w, done, err := c.running(ctx)
+func (a *Armed) look(ctx context.Context) []string {
+	w, done, err := a.Running(ctx)
 	if err != nil {
 		return []string{err.Error()}
 	}
@@ -40,21 +40,21 @@ func (c *crash) look(ctx context.Context) []string {
 	return worldcheck.CheckWorld(ctx, w)
 }
 
-// running is the world of the running daemon, with a copy of its ledger's newest
+// Running is the world of the running daemon, with a copy of its ledger's newest
 // segment that done removes.
-func (c *crash) running(ctx context.Context) (w worldcheck.World, done func(), err error) {
-	w = worldcheck.World{Data: c.Data, Witness: c.Witness(), Shim: filepath.Join(c.Bin, "astrid-shim")}
-	if w.Table, err = c.Client.Ps(ctx, true); err != nil {
+func (a *Armed) Running(ctx context.Context) (w worldcheck.World, done func(), err error) {
+	w = worldcheck.World{Data: a.Data, Witness: a.Witness(), Shim: filepath.Join(a.Bin, "astrid-shim")}
+	if w.Table, err = a.Client.Ps(ctx, true); err != nil {
 		return w, nil, err
 	}
-	if w.Status, err = c.Client.Status(ctx); err != nil {
+	if w.Status, err = a.Client.Status(ctx); err != nil {
 		return w, nil, err
 	}
 	var newest bytes.Buffer
-	if _, err := c.Client.Newest(ctx, &newest); err != nil {
+	if _, err := a.Client.Newest(ctx, &newest); err != nil {
 		return w, nil, err
 	}
-	archive, err := ledger.OpenArchiveWith(filepath.Join(c.Data, "ledger"), &newest)
+	archive, err := ledger.OpenArchiveWith(filepath.Join(a.Data, "ledger"), &newest)
 	if err != nil {
 		return w, nil, err
 	}
@@ -63,105 +63,100 @@ func (c *crash) running(ctx context.Context) (w worldcheck.World, done func(), e
 }
 
 // dumpRunning shows the ledger of a running daemon.
-func (c *crash) dumpRunning(t *testing.T) {
+func (a *Armed) dumpRunning(t testing.TB) {
 	t.Helper()
-	w, done, err := c.running(t.Context())
+	w, done, err := a.Running(t.Context())
 	if err != nil {
 		t.Log(err)
 		return
 	}
 	defer done()
-	dump(t, w.Ledger)
+	Dump(t, w.Ledger)
 }
 
-// readyOrDead waits until the daemon is ready, or dead.
-func (c *crash) readyOrDead(t *testing.T) {
+// ReadyOrDead waits until the daemon is ready, or dead.
+func (a *Armed) ReadyOrDead(t testing.TB) {
 	t.Helper()
-	ctx, cancel := c.WhileAlive(t)
+	ctx, cancel := a.WhileAlive(t)
 	defer cancel()
-	_, _ = c.Client.WaitReady(ctx)
+	_, _ = a.Client.WaitReady(ctx)
 }
 
-// diedAt holds that the daemon has died by its own KILL.
-func (c *crash) diedAt(t *testing.T, point string) {
+// DiedAt holds that the daemon has died by its own KILL.
+func (a *Armed) DiedAt(t testing.TB, point string) {
 	t.Helper()
-	if c.Daemon.Wait(t); !c.Daemon.DiedByKill() {
-		t.Errorf("the daemon did not die at %s: %v", point, c.Daemon.Err)
+	if a.Daemon.Wait(t); !a.Daemon.DiedByKill() {
+		t.Errorf("the daemon did not die at %s: %v", point, a.Daemon.Err)
 	}
 }
 
-// settle kills the daemon if it lives, starts it again, waits until nothing
+// Settle kills the daemon if it lives, starts it again, waits until nothing
 // runs, and stops it in order.
-func (c *crash) settle(t *testing.T) {
+func (a *Armed) Settle(t testing.TB) {
 	t.Helper()
-	c.ResumeAll()
-	c.Daemon.Kill(t)
-	c.Run(t)
-	c.Daemon.Ready(t)
-	daemontest.Eventually(t, "nothing runs any more", func() bool {
-		ps, err := c.Client.Ps(t.Context(), true)
+	a.ResumeAll()
+	a.Daemon.Kill(t)
+	a.Run(t)
+	a.Daemon.Ready(t)
+	Eventually(t, "nothing runs any more", func() bool {
+		ps, err := a.Client.Ps(t.Context(), true)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.stopKept(t, ps.Handles)
+		a.stopKept(t, ps.Handles)
 		return len(ps.Handles) == 0
 	})
 	// What is counted and what lives must agree at once, not only in the end.
-	if left := worldcheck.Marked(c.Witness()); len(left) > 0 {
+	if left := worldcheck.Marked(a.Witness()); len(left) > 0 {
 		t.Errorf("no process is counted, and these live: %v", left)
 	}
-	c.Daemon.Stop(t)
+	a.Daemon.Stop(t)
 }
 
 // stopKept has an operator end the persistent processes, which nobody else will.
-func (c *crash) stopKept(t *testing.T, held []control.Handle) {
+func (a *Armed) stopKept(t testing.TB, held []control.Handle) {
 	t.Helper()
 	for _, h := range held {
 		if h.Tier != "persistent" {
 			continue
 		}
 		grace := int64(200 * time.Millisecond)
-		_, err := c.Client.Stop(t.Context(), &control.StopRequest{ID: h.ID, GraceNano: &grace})
+		_, err := a.Client.Stop(t.Context(), &control.StopRequest{ID: h.ID, GraceNano: &grace})
 		if err != nil && control.ExitCode(err) != 3 { // it may have gone by itself
 			t.Errorf("stop of %s: %v", h.ID, err)
 		}
 	}
 }
 
-// check compares the ledger with the witness and with the disk.
-func (c *crash) check(t *testing.T, lossAllowed bool) {
+// Check compares the ledger of a stopped daemon with the disk and with the
+// witness; empty: there is none any more. lossAllowed: a process may be lost.
+func (a *Armed) Check(t testing.TB, witness string, lossAllowed bool) {
 	t.Helper()
-	c.checkWith(t, c.Witness(), lossAllowed)
-}
-
-// checkWith is check with another witness; empty: there is none any more.
-func (c *crash) checkWith(t *testing.T, witness string, lossAllowed bool) {
-	t.Helper()
-	archive, err := ledger.OpenArchive(filepath.Join(c.Data, "ledger"))
+	archive, err := ledger.OpenArchive(filepath.Join(a.Data, "ledger"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer archive.Close()
 	for _, p := range worldcheck.CheckWorld(t.Context(), worldcheck.World{
-		Ledger: archive, Data: c.Data, Witness: witness, Shim: filepath.Join(c.Bin, "astrid-shim"), Verify: true,
+		Ledger: archive, Data: a.Data, Witness: witness, Shim: filepath.Join(a.Bin, "astrid-shim"), Verify: true,
 	}) {
 		t.Error(p)
 	}
-	c.checkState(t, archive)
-	c.checkEvents(t, archive, lossAllowed)
+	a.checkState(t, archive)
+	a.checkEvents(t, archive, lossAllowed)
 	for _, dir := range []string{"processes", "trash"} {
-		if left, err := os.ReadDir(filepath.Join(c.Data, dir)); err != nil || len(left) > 0 {
+		if left, err := os.ReadDir(filepath.Join(a.Data, dir)); err != nil || len(left) > 0 {
 			t.Errorf("%s/ holds %v, %v", dir, left, err)
 		}
 	}
-	daemontest.Eventually(t, "every process of the site is gone", func() bool { return len(c.Processes()) == 0 })
+	Eventually(t, "every process of the site is gone", func() bool { return len(a.Processes()) == 0 })
 	if t.Failed() {
-		dump(t, archive)
+		Dump(t, archive)
 	}
 }
 
 // checkState replays everything and looks for what is left open.
-func (c *crash) checkState(t *testing.T, archive *ledger.Archive) {
+func (a *Armed) checkState(t testing.TB, archive *ledger.Archive) {
 	t.Helper()
 	state := projector.New()
 	for e, err := range archive.Events(t.Context(), 1, 0) {
@@ -187,7 +182,7 @@ func (c *crash) checkState(t *testing.T, archive *ledger.Archive) {
 }
 
 // checkEvents holds that a loss is claimed only where something was lost.
-func (c *crash) checkEvents(t *testing.T, archive *ledger.Archive, lossAllowed bool) {
+func (a *Armed) checkEvents(t testing.TB, archive *ledger.Archive, lossAllowed bool) {
 	t.Helper()
 	for e, err := range archive.Events(t.Context(), 1, 0) {
 		if err != nil {
@@ -199,8 +194,8 @@ func (c *crash) checkEvents(t *testing.T, archive *ledger.Archive, lossAllowed b
 	}
 }
 
-// dump shows the ledger of a failed test.
-func dump(t *testing.T, archive ledger.Reader) {
+// Dump shows the ledger of a failed test.
+func Dump(t testing.TB, archive ledger.Reader) {
 	t.Helper()
 	for e, err := range archive.Events(t.Context(), 1, 0) {
 		if err != nil {

@@ -1,4 +1,4 @@
-package crashmatrix
+package crashstories
 
 import (
 	"syscall"

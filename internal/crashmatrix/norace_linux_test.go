@@ -1,5 +1,0 @@
-//go:build !race
-
-package crashmatrix
-
-const raceEnabled = false

@@ -1,0 +1,16 @@
+package crashstories
+
+import (
+	"os"
+	"testing"
+
+	"github.com/astrid-os/processledger/internal/daemontest"
+)
+
+func TestMain(m *testing.M) { os.Exit(daemontest.Main(m)) }
+
+// patience bounds every wait for a condition.
+const patience = daemontest.Patience
+
+// step is one of the tests' capsule.
+type step = daemontest.Step
