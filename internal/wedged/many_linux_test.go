@@ -19,20 +19,22 @@ func many(t *testing.T) int {
 	return 1000
 }
 
+// each is how many persistent processes a principal has here: the contract allows
+// a capsule no more of one principal.
+const each = 32
+
 // TestManyChildren has 1,000 processes live at once: they are started, listed,
 // adopted by another daemon, stopped one by one, and cancelled all at once.
 func TestManyChildren(t *testing.T) {
 	n := many(t)
-	// Principals have 256 processes at most.
-	s := newSite(t, "[quotas]", "max_background_processes = 256", "max_capsule_processes = 2048")
+	s := newSite(t, "[quotas]", fmt.Sprint("max_background_processes = ", each), "max_capsule_processes = 2048")
 	d := s.Start(t)
 	d.Ready(t)
 	began := time.Now()
 	principal := func(i int) string { return fmt.Sprintf("p%d", i) }
-	principals := (n + 249) / 250
-	for p := range principals {
+	for p := range (n + each - 1) / each {
 		var steps []daemontest.Step
-		for i := p * 250; i < min(n, (p+1)*250); i++ {
+		for i := p * each; i < min(n, (p+1)*each); i++ {
 			steps = append(steps, s.Program("persistent", fmt.Sprint("many-", i), `exec sleep 1000`))
 		}
 		out, err := s.Drive(t.Context(), principal(p), "call", steps...)
