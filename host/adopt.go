@@ -52,6 +52,13 @@ func (o *owner) takeUp() {
 	case <-o.h.ctx.Done():
 		return
 	}
+	// And of an order that it carried out alone, before our own timer for the
+	// same is looked at: the program is not to be told twice.
+	select {
+	case n, ok := <-o.notices:
+		o.notice(n, ok)
+	default:
+	}
 	switch {
 	case o.over():
 	case projector.Ephemeral(o.tier):

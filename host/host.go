@@ -99,6 +99,7 @@ type Host struct {
 	passing     func(string)
 	rides       time.Duration
 	patience    time.Duration
+	orphan      int64 // orphanNano, but in tests
 
 	// mu guards what follows. It is held for map accesses only, also by the
 	// committer in onCommit, so nothing may block under it.
@@ -155,7 +156,7 @@ func New(o Options) (*Host, error) {
 	h := &Host{
 		live: o.Live, hands: o.Hands, policy: o.Policy, workspaces: o.Workspaces, key: o.RedactionKey,
 		ids: processIDs{o.ProcessIDKey}, bus: o.Bus, isolation: o.Isolation, unavailable: o.Unavailable, lookup: o.Lookup, log: o.Log,
-		trace: o.trace, deciding: o.deciding, passing: o.passing, rides: o.rides, patience: o.patience,
+		trace: o.trace, deciding: o.deciding, passing: o.passing, rides: o.rides, patience: o.patience, orphan: orphanNano,
 		owners: map[ulid.ULID]*owner{}, invocations: map[*Invocation]struct{}{}, reopened: make(chan struct{}),
 		preparing: make(chan struct{}, mostPreparing),
 	}

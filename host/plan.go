@@ -141,7 +141,7 @@ func (h *Host) admitPersistent(c Caller, command string) (rule string, refusal *
 // grantable fills in what a granted spawn needs.
 func (h *Host) grantable(p *plan, c Caller, r *Request, root, dir string) {
 	q := h.policy.Quotas(c.Principal)
-	p.orders = event.Orders{GraceNano: graceNano, OrphanNano: orphanNano}
+	p.orders = event.Orders{GraceNano: graceNano, OrphanNano: h.orphan}
 	p.ring = ring
 	switch p.tier {
 	case event.TierSync:

@@ -41,7 +41,7 @@ func (w *world) delivered(cause string) {
 // sent again, and KILL comes when it is due, by CLOCK_BOOTTIME.
 func TestGracesGoOnOverARestart(t *testing.T) {
 	t.Parallel()
-	const stopGrace = 1500 * time.Millisecond
+	const stopGrace = 3 * time.Second
 	endings := map[string]struct {
 		grace  time.Duration
 		gentle unix.Signal
@@ -78,9 +78,11 @@ func TestGracesGoOnOverARestart(t *testing.T) {
 				h, _ := w.live.Snapshot().Handle(o.id)
 				opened := h.Obligations[0].Opened.Boot
 				w.abandon()
-				if late && name != "lifetime" { // its KILL is a standing order of the shim, too
+				late := late && name != "lifetime" // its KILL is a standing order of the shim, too
+				if late {
 					w.until("the grace has passed", func() bool { return boottime() > opened+c.grace.Nanoseconds() })
 				}
+				back := boottime()
 				w.open()
 				o = w.host.owner(o.id)
 				exit, cause := w.endOf(o)
@@ -93,6 +95,9 @@ func TestGracesGoOnOverARestart(t *testing.T) {
 				}
 				if after := time.Duration(at[1] - opened); after < c.grace || after > c.grace+10*time.Second {
 					t.Errorf("KILL came %v after the order, want %v", after, c.grace)
+				}
+				if after := time.Duration(at[1] - back); late && after > max(c.grace, 3*time.Second) {
+					t.Errorf("what was due came %v after the restart", after)
 				}
 				w.until("nothing is left of a cancel", func() bool { return len(w.live.Snapshot().Cancels()) == 0 })
 			})
@@ -120,6 +125,9 @@ func TestALifetimeThatEndsAlone(t *testing.T) {
 	}
 	if fired, _ := w.timers(); len(fired) != 1 || fired[0] != "lifetime" {
 		t.Errorf("fired %v", fired)
+	}
+	if sent, _ := w.signals("lifetime"); len(sent) != 0 {
+		t.Errorf("the daemon ordered %v for what its shim had done", sent)
 	}
 	h, _ = w.live.Snapshot().Handle(o.id)
 	if after := time.Duration(h.Ended.Boot - due); after < graceNano-100*time.Millisecond || after > graceNano+10*time.Second {
@@ -152,8 +160,9 @@ func TestDeadlinesOfAnotherBoot(t *testing.T) {
 	if !ok || h.Phase != projector.PhaseLost || len(h.Obligations) != 0 {
 		t.Errorf("%+v", h)
 	}
-	w.until("its retention is over", func() bool { _, held := w.live.Snapshot().Handle(o.id); return !held })
-	if fired, at := w.timers(); len(fired) != 2 || fired[1] != "retention" || time.Duration(at[1]-h.Ended.Boot) < time.Second {
+	// A state shows an event a moment before readers of the ledger do.
+	w.until("its retention is over", func() bool { fired, _ := w.timers(); return len(fired) == 2 })
+	if fired, at := w.timers(); fired[1] != "retention" || time.Duration(at[1]-h.Ended.Boot) < time.Second {
 		t.Errorf("fired %v", fired)
 	}
 	if got := w.after(ended); got != "code 3" {
@@ -161,5 +170,33 @@ func TestDeadlinesOfAnotherBoot(t *testing.T) {
 	}
 	if sent, _ := w.signals("stop"); len(sent) != 0 {
 		t.Errorf("signals %v were requested for the dead", sent)
+	}
+}
+
+// TestAnEphemeralThatNoDaemonCameBackFor has the shim carry out its standing
+// order alone, and the next daemon take in what it did.
+func TestAnEphemeralThatNoDaemonCameBackFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.host.orphan = 3e8
+	p, r := w.start(alice, "trap '' INT TERM; "+stays)
+	w.began(r)
+	w.abandon()
+	w.exitWritten(p.ID())
+	if got := w.open(); got.Exited != 1 || got.Ended != 0 {
+		t.Errorf("recovery found %+v", got)
+	}
+	w.calm()
+	var exit *event.ProcessExited
+	for _, e := range w.events(1) {
+		if b, ok := e.Body.(*event.ProcessExited); ok {
+			exit = b
+		}
+	}
+	if exit == nil || exitText(&exit.Exit) != "signal 9" || exit.Cause != "orphaned" || !exit.AfterRestart {
+		t.Errorf("%+v", exit)
+	}
+	if fired, _ := w.timers(); len(fired) != 1 || fired[0] != "orphan" {
+		t.Errorf("fired %v", fired)
 	}
 }

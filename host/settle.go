@@ -197,11 +197,8 @@ func (r *recovery) settleEnded(j *job, o *owner, handle *projector.Handle, f *ac
 		r.lose(o, "may-have-run", "nothing tells whether the program ran", &r.n.LostMaybe)
 	case rowReboot:
 		r.lose(o, "reboot", "the machine was started again; whether and how it ended before that is unknown", &r.n.LostReboot)
-	case rowOrphan:
-		r.sendAway(j, *f)
-		r.releaseEnded(o, handle)
-	case rowRelease, rowRetain:
-		r.releaseEnded(o, handle)
+	case rowOrphan, rowRelease, rowRetain:
+		r.endedBefore(j, o, handle, f)
 	}
 }
 
@@ -242,6 +239,8 @@ func (r *recovery) exited(j *job, o *owner, f act.Found) {
 	if !lives || o.finished {
 		return
 	}
+	// A crash from here on leaves an ended handle whose shim lives: the next
+	// recovery sends it away, and releases the handle.
 	j.match()
 	r.sendAway(j, f)
 	if release != "" {
@@ -271,15 +270,22 @@ func (r *recovery) awaitDead(f act.Found, bound time.Duration) (last act.Found, 
 	}
 }
 
-// releaseEnded releases a handle that had ended before, unless its creator may
-// still ask for it: nobody can hold an ephemeral one after a restart.
-func (r *recovery) releaseEnded(o *owner, handle *projector.Handle) {
-	if !projector.Ephemeral(handle.Tier) {
+// endedBefore releases a handle that had ended before, once its shim is gone,
+// unless its creator may still ask for it: nobody can hold an ephemeral one after
+// a restart.
+func (r *recovery) endedBefore(j *job, o *owner, handle *projector.Handle, f *act.Found) {
+	ephemeral := projector.Ephemeral(handle.Tier)
+	if ephemeral {
+		r.count(&r.n.Released)
+	} else {
 		r.count(&r.n.Retained)
-		return
 	}
-	r.count(&r.n.Released)
-	o.releaseNow("recovered")
+	if f != nil && !f.Dead {
+		r.sendAway(j, *f)
+	}
+	if ephemeral {
+		o.releaseNow("recovered")
+	}
 }
 
 // retain keeps a process of the persistent tier that has ended and is not

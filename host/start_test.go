@@ -72,6 +72,34 @@ func TestAStartWaitsForNoSlowChild(t *testing.T) {
 	}
 }
 
+// TestAStartWaitsForNoEnd has the owner of an ephemeral process stand still once
+// it has sent KILL, as where a program does not die: the start goes on.
+func TestAStartWaitsForNoEnd(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p, r := w.start(alice, stays)
+	w.began(r)
+	w.abandon()
+	go_ := make(chan struct{})
+	w.passing = func(point string) {
+		if point == "signal-sent" {
+			<-go_
+		}
+	}
+	got := w.open() // within its patience of 20 s nothing would end
+	if got.Ended != 1 || got.Pending != 1 || got.Silent != 0 || time.Duration(got.TookNano) > w.patience {
+		t.Errorf("recovery found %+v", got)
+	}
+	if h, ok := w.live.Snapshot().Handle(p.ID()); !ok || h.Phase != projector.PhaseStarted || len(h.Signals) != 1 {
+		t.Errorf("%+v, want it counted, and KILL on record", h)
+	}
+	close(go_)
+	w.calm()
+	if n := w.live.Snapshot().HeldAll().Total(); n != 0 {
+		t.Errorf("%d handles are not released", n)
+	}
+}
+
 // TestTheStartsWaitIsBounded has far more jobs than work at once never come to
 // their first step.
 func TestTheStartsWaitIsBounded(t *testing.T) {

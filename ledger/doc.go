@@ -32,6 +32,12 @@
 // Package segment says what a file holds, package snapshot how a start uses the
 // states between.
 //
+// # After a crash
+//
+// The next [Open] flushes the newest segment and its name before it reads it:
+// the writer before may have been killed between a write and its flush, and what
+// it left is not on the disk then, although everybody can read it.
+//
 // # When a commit fails
 //
 // Nobody knows then what the disk holds. The file is never appended to again:

@@ -68,6 +68,11 @@ func (c *committer) setLedger(id ulid.ULID) {
 
 // openNewest takes the newest segment up where the last writer left it.
 func (c *committer) openNewest(f segment.File) error {
+	// Before anybody is shown anything of it. After a failure nobody knows
+	// what the disk holds, so nobody goes on.
+	if err := segment.Settle(f.Path); err != nil {
+		return fmt.Errorf("flush what the last writer left: %w", err)
+	}
 	m, err := peek(f.Path)
 	if err != nil {
 		return err

@@ -19,7 +19,8 @@
 // [Child.DrainLogs]. Nor is [Child.WriteStdin]: that its owner may go on writing
 // to the program was granted with its start.
 //
-// The one exception is [Hands.Emergency]: while the ledger cannot commit,
+// The one exception is [Hands.Emergency], with [Hands.EmergencyKill] for a shim
+// that only its directory is known of: while the ledger cannot commit,
 // programs can still be ended, and what was done is queued for the first commit
 // that succeeds.
 //

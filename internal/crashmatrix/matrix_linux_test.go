@@ -138,7 +138,7 @@ func (x *site) conclude(t *testing.T, lossAllowed bool, n *tally) {
 	t.Helper()
 	x.Compare(t)
 	n.checks.Add(1)
-	x.Settle(t)
+	x.End(t)
 	x.Check(t, x.Witness(), lossAllowed)
 }
 

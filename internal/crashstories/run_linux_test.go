@@ -39,7 +39,7 @@ var stories = []story{
 	{name: "life", before: startReady, tell: tellLife},
 	{name: "cancel before go", before: startReady, tell: tellCancelBeforeGo,
 		only: []string{"daemon.spawn.aborting", "daemon.cancel.requested", "ledger.commit.begin", "ledger.commit.durable"}},
-	{name: "time out", before: startReady, tell: tellTimeOut, only: []string{"daemon.timer.fired", "daemon.signal.sent"}},
+	{name: "time out", before: startReady, tell: tellTimeOut, only: []string{"daemon.timer.fired", "daemon.signal.requested", "daemon.signal.sent"}},
 	{name: "persistent", before: startReady, tell: tellPersistent},
 	{name: "restart", before: leavePersistentRunning, tell: tellRestart},
 	{name: "recovery", before: leaveMuch, tell: tellStart},

@@ -90,14 +90,20 @@ func (a *Armed) DiedAt(t testing.TB, point string) {
 	}
 }
 
-// Settle kills the daemon if it lives, starts it again, waits until nothing
-// runs, and stops it in order.
+// Settle kills the daemon if it lives, starts it again, and has all end.
 func (a *Armed) Settle(t testing.TB) {
 	t.Helper()
 	a.ResumeAll()
 	a.Daemon.Kill(t)
 	a.Run(t)
 	a.Daemon.Ready(t)
+	a.End(t)
+}
+
+// End waits until nothing runs under the daemon, ending the persistent processes,
+// and stops it in order.
+func (a *Armed) End(t testing.TB) {
+	t.Helper()
 	Eventually(t, "nothing runs any more", func() bool {
 		ps, err := a.Client.Ps(t.Context(), true)
 		if err != nil {

@@ -92,15 +92,17 @@ type step struct {
 // steps are all of them, in order.
 func (s *site) steps() []step {
 	return []step{
-		{"Build", "Everything is built from source: the daemon, the small init that runs each program, and a capsule, which is a WebAssembly module written in Go.", s.stepBuild},
-		{"Start the daemon", "A daemon starts on an empty directory and serves the capsule.", s.stepStart},
+		{"Build", "Everything is built from source: the daemon, the small init that runs each program, and two capsules, which are WebAssembly modules written in Go.", s.stepBuild},
+		{"Start the daemon", "A daemon starts on an empty directory and serves the capsules.", s.stepStart},
 		{"A capsule runs real programs", "alice calls the capsule, and it sets up a small Go project in her workspace: git, go build and go test run for her, and a watcher stays in the background.", s.stepCheck},
 		{"Granted and refused", "bob calls the same capsule. What its manifest names is granted; another command, and a background process beyond bob's quota, are refused, and the refusals are recorded with the rule and the numbers.", s.stepRefuse},
-		{"Programs run for both", "Each of the two starts a program that takes a few seconds. It writes a line of its own into a file when it starts and when it ends: a witness that the ledger knows nothing of.", s.stepRun},
+		{"Programs run for both", "Each of the two starts a program that takes a few seconds, and alice a server that is to stay. Each writes a line of its own into a file when it starts and when it ends: a witness that the ledger knows nothing of.", s.stepRun},
 		{"Kill the daemon", "The daemon is killed with SIGKILL while they run; the programs go on, and end while nobody is there to see it.", s.stepKill},
-		{"Start it again", "A new daemon rebuilds its handle table from the ledger, takes in what ended meanwhile with its true exit, and ends what nobody owns any more.", s.stepRestart},
+		{"Start it again", "A new daemon rebuilds its handle table from the ledger, records what ended meanwhile with its true exit, takes the server in again, and ends the watcher, whose owner was an instance of the capsule and is gone.", s.stepRestart},
+		{"The server ran on", "It has counted all the time, ten lines a second, also while no daemon was there.", s.stepServer},
 		{"What became of them", "The whole story of one program that ended while no daemon was there.", s.stepStory},
 		{"Look back", "History is replayed to the last moment before the crash: the table and the counters are those that were shown then.", s.stepReplay},
+		{"Another daemon takes over", "An upgrade kills nobody: the program of the daemon is tried, runs in the place of the old one, and the server does not notice.", s.stepUpgrade},
 		{"Go on", "The capsule answers again, in a new instance, and the slots of the dead are free.", s.stepGoOn},
 		{"Verify", "Every record, link and state of the ledger is checked, by a process of its own.", s.stepVerify},
 	}

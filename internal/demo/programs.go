@@ -13,14 +13,18 @@ import (
 	"github.com/astrid-os/processledger/internal/control"
 )
 
-// capsuleName is the capsule of examples/ that the demo builds.
-const capsuleName = "workbench"
+// The capsules of examples/ that the demo builds.
+const (
+	capsuleName = "workbench" // checks a project, and runs what it is told to
+	serversName = "devserver" // keeps servers running as persistent processes
+)
 
 // program is a shell program that writes its own witness: a file in its
 // workspace that is named by a nonce, with a line at its start and one at its
 // end.
 type program struct {
 	principal string
+	capsule   string
 	nonce     string
 	script    string
 	code      int32 // how it ends: by this exit code, or
@@ -31,7 +35,7 @@ type program struct {
 // words of the script say.
 func newProgram(principal string, seconds int, ending string, code, signal int32) *program {
 	return &program{
-		principal: principal, nonce: "witness-" + strings.ToLower(rand.Text()[:10]), code: code, signal: signal,
+		principal: principal, capsule: capsuleName, nonce: "witness-" + strings.ToLower(rand.Text()[:10]), code: code, signal: signal,
 		script: fmt.Sprintf(`echo start >>"$1"; sleep %d; echo end >>"$1"; %s`, seconds, ending),
 	}
 }
@@ -59,7 +63,7 @@ func toolCall(tool, cmd string, args ...string) string {
 
 // path is where its witness is.
 func (s *site) path(p *program) string {
-	return filepath.Join(s.data, "workspaces", p.principal, capsuleName, p.nonce)
+	return filepath.Join(s.data, "workspaces", p.principal, p.capsule, p.nonce)
 }
 
 // saw tells what the witness saw: whether the program started, and whether it
@@ -98,7 +102,12 @@ func (s *site) waitEnded(ctx context.Context, ps ...*program) error {
 
 // invokeArgs are astridctl's arguments for a call of the capsule.
 func invokeArgs(principal, tool, payload string) []string {
-	return []string{"invoke", "--principal", principal, "--capsule", capsuleName, "--action", "tool_execute_" + tool, "--payload", payload}
+	return callArgs(principal, capsuleName, tool, payload)
+}
+
+// callArgs are those for a call of any capsule.
+func callArgs(principal, capsule, tool, payload string) []string {
+	return []string{"invoke", "--principal", principal, "--capsule", capsule, "--action", "tool_execute_" + tool, "--payload", payload}
 }
 
 // handles returns the ids of the table, by age.

@@ -30,6 +30,7 @@ type site struct {
 
 	programs   []*program  // all that write a witness
 	alice, bob *program    // those that run when the daemon is killed
+	server     *server     // which outlives every daemon
 	before     *control.Ps // the table just before that
 }
 

@@ -23,17 +23,22 @@ func (s *site) stepBuild(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(s.capsules, capsuleName)
+	return s.say.working("building the capsules", func() error {
+		return errors.Join(s.buildCapsule(ctx, capsuleName), s.buildCapsule(ctx, serversName))
+	})
+}
+
+// buildCapsule builds a capsule of examples/ to where the daemon looks for it.
+func (s *site) buildCapsule(ctx context.Context, name string) error {
+	dir := filepath.Join(s.capsules, name)
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
-	err = s.say.working("building the capsule", func() error {
-		return build(ctx, s.root, filepath.Join(dir, capsuleName+".wasm"), []string{"GOOS=wasip1", "GOARCH=wasm"}, "-buildmode=c-shared", "./examples/"+capsuleName)
-	})
+	err := build(ctx, s.root, filepath.Join(dir, name+".wasm"), []string{"GOOS=wasip1", "GOARCH=wasm"}, "-buildmode=c-shared", "./examples/"+name)
 	if err != nil {
 		return err
 	}
-	manifest, err := os.ReadFile(filepath.Join(s.root, "examples", capsuleName, "Capsule.toml"))
+	manifest, err := os.ReadFile(filepath.Join(s.root, "examples", name, "Capsule.toml"))
 	if err != nil {
 		return err
 	}
@@ -153,7 +158,10 @@ func (s *site) stepRun(ctx context.Context) error {
 		s.say.command(append([]string{"astridctl"}, append(args, "&")...)...)
 		s.background(ctx, args)
 	}
-	if err := s.waitStarted(ctx, s.alice, s.bob); err != nil {
+	if err := s.startServer(ctx); err != nil {
+		return err
+	}
+	if err := s.waitStarted(ctx, s.alice, s.bob, s.server.program); err != nil {
 		return err
 	}
 	// A sync spawn's start is recorded 100 ms after it, so that most need not
@@ -161,16 +169,21 @@ func (s *site) stepRun(ctx context.Context) error {
 	err := waitFor(ctx, "the starts are recorded", 30*time.Second, func() (bool, error) {
 		var err error
 		s.before, err = s.client.Ps(ctx, false)
-		return err == nil && len(s.before.Handles) == 3 && !slices.ContainsFunc(s.before.Handles, func(h control.Handle) bool { return h.Phase != "started" }), err
+		return err == nil && len(s.before.Handles) == 4 && !slices.ContainsFunc(s.before.Handles, func(h control.Handle) bool { return h.Phase != "started" }), err
 	})
 	if err != nil {
 		return err
 	}
-	_, err = s.run(ctx, nil, "ps")
-	return err
+	if _, err = s.run(ctx, nil, "ps"); err != nil {
+		return err
+	}
+	return s.server.found(s.before)
 }
 
 func (s *site) stepKill(ctx context.Context) error {
+	if err := s.server.count(ctx, s); err != nil {
+		return err
+	}
 	s.say.command("kill", "-KILL", strconv.Itoa(s.daemon.cmd.Process.Pid))
 	if err := s.kill(); err != nil {
 		return err
@@ -188,6 +201,7 @@ func (s *site) stepKill(ctx context.Context) error {
 }
 
 func (s *site) stepRestart(ctx context.Context) error {
+	s.server.alone(s)
 	if _, err := s.startShown(ctx); err != nil {
 		return err
 	}
@@ -206,13 +220,13 @@ func (s *site) stepRestart(ctx context.Context) error {
 	err = s.say.working("waiting until nothing of the old daemon's is left", func() error {
 		return waitFor(ctx, "what nobody owns ends", 30*time.Second, func() (bool, error) {
 			ps, err := s.client.Ps(ctx, false)
-			return err == nil && len(ps.Handles) == 0, err
+			return err == nil && len(ps.Handles) == 1, err // the server
 		})
 	})
 	if err != nil {
 		return err
 	}
-	s.say.then("The true exits of what ended meanwhile, 7 for alice's program and SIGKILL for bob's, and the counters now that nothing is left:")
+	s.say.then("The true exits of what ended meanwhile, 7 for alice's program and SIGKILL for bob's, and the counters now that the server alone is left:")
 	for _, args := range [][]string{{"log", "--kind", "process.exited", "--after-cursor", strconv.FormatUint(s.before.Seq, 10)}, {"ps", "-a"}, {"status"}} {
 		if _, err := s.run(ctx, nil, args...); err != nil {
 			return err
@@ -232,12 +246,12 @@ func (s *site) recovery(ctx context.Context) (began uint64, err error) {
 		switch b := e.Body.(type) {
 		case *event.RecoveryStarted:
 			began = e.Seq
-			if b.Handles != 3 {
-				return 0, fmt.Errorf("recovery began with %d processes in the ledger, want 3", b.Handles)
+			if b.Handles != 4 {
+				return 0, fmt.Errorf("recovery began with %d processes in the ledger, want 4", b.Handles)
 			}
 		case *event.RecoveryFinished:
-			if b.Exited != 2 || b.Ended != 1 || b.Lost != 0 {
-				return 0, fmt.Errorf("recovery found %d exited, %d without an owner and %d lost, want 2, 1 and 0", b.Exited, b.Ended, b.Lost)
+			if b.Exited != 2 || b.Ended != 1 || b.Adopted != 1 || b.Lost != 0 {
+				return 0, fmt.Errorf("recovery found %d exited, %d without an owner, %d to be taken in and %d lost, want 2, 1, 1 and 0", b.Exited, b.Ended, b.Adopted, b.Lost)
 			}
 		}
 	}

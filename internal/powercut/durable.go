@@ -111,3 +111,56 @@ func (h *History) paths() map[*inode]string {
 	}
 	return at
 }
+
+// Continue returns the beginning of another history: of what processes do that
+// are started below root after those of h were killed at a cut. They find all
+// that had begun by then, since only the processes are gone and not the machine,
+// and of that the disk has no more than it had.
+func (h *History) Continue(cut int, root string) *History {
+	next := &History{Root: root, without: h.without}
+	same := map[*inode]*inode{nil: nil}
+	node := func(n *inode) *inode {
+		if same[n] == nil && n != nil {
+			same[n] = next.newInode(n.dir)
+			same[n].base = n.base
+		}
+		return same[n]
+	}
+	next.root = node(h.root)
+	for _, o := range h.ops {
+		if o.enter >= cut {
+			continue
+		}
+		c := *o
+		c.file, c.dir, c.toDir = node(o.file), node(o.dir), node(o.toDir)
+		c.enter, c.exit = -1, -1
+		c.strict, c.journal = carried(o.strict, cut), carried(o.since(Journal), cut)
+		next.ops = append(next.ops, &c)
+		if c.isName() {
+			c.inPlace()
+		}
+	}
+	return next
+}
+
+// carried is from when on an operation before a cut is on the disk, for whoever
+// comes after it.
+func carried(since, cut int) int {
+	if since < cut {
+		return -1
+	}
+	return never
+}
+
+// inPlace carries out a change of a name on the directories as they are.
+func (o *op) inPlace() {
+	if o.kind != opLink && o.dir.entries[o.name] == o.file {
+		delete(o.dir.entries, o.name)
+	}
+	switch o.kind {
+	case opLink:
+		o.dir.entries[o.name] = o.file
+	case opRename:
+		o.toDir.entries[o.toName] = o.file
+	}
+}

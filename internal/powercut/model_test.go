@@ -26,6 +26,8 @@ const written = `7 openat(AT_FDCWD</>, "/r/a.tmp", O_RDWR|O_CREAT|O_CLOEXEC, 060
 8 write(6</r/d/b>, "\0\177x\n", 4) = 4
 8 fsync(6</r/d/b>) = 0
 8 unlink("/r/a") = 0
+9 ???( <unfinished ...>
+9 <... ??? resumed>) = ?
 8 +++ exited with 0 +++
 `
 

@@ -13,6 +13,9 @@ func TestMain(m *testing.M) {
 	if file := os.Getenv(workerEnv); file != "" {
 		os.Exit(workerMain(file))
 	}
+	if dir := os.Getenv(reopenEnv); dir != "" {
+		os.Exit(reopenMain(dir))
+	}
 	os.Exit(daemontest.Main(m))
 }
 
@@ -22,6 +25,9 @@ func TestPowerCut(t *testing.T) {
 	rec := record(t)
 	t.Run("ledger", rec.testLedger)
 	t.Run("ledger on a disk that lies", rec.testLyingDisk)
+	t.Run("killed before", rec.testKilledBefore)
+	t.Run("killed before with a key", rec.testKeys)
+	t.Run("boot", rec.testBoot)
 	t.Run("directories", rec.testDirectories)
 	t.Run("recovery", rec.testRecovery)
 }

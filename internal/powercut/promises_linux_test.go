@@ -14,7 +14,6 @@ import (
 
 	"github.com/astrid-os/processledger/host/shim"
 	"github.com/astrid-os/processledger/internal/daemontest"
-	"github.com/astrid-os/processledger/ledger"
 	"github.com/astrid-os/processledger/ledger/event"
 )
 
@@ -47,23 +46,8 @@ type kept struct {
 // the trace for what they promised.
 func newTruth(t *testing.T, site *daemontest.Site, calls []*Call) *truth {
 	t.Helper()
-	a, err := ledger.OpenArchive(filepath.Join(site.Data, "ledger"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Close()
 	tr := &truth{}
-	for r, err := range a.Raw(t.Context(), 0, 0) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		e, err := event.Decode(r.Bytes)
-		if err != nil {
-			t.Fatal(err)
-		}
-		tr.raw = append(tr.raw, bytes.Clone(r.Bytes))
-		tr.events = append(tr.events, e)
-	}
+	tr.read(t, site.Data)
 	tr.followed(t, calls)
 	tr.answered(t, calls)
 	tr.acted(t, calls)

@@ -55,9 +55,9 @@ func newStage(t *testing.T, site *daemontest.Site) *stage {
 	s := &stage{site: site, trace: filepath.Join(site.Dir, "trace"), log: filepath.Join(site.Dir, "log")}
 	boot := filepath.Join(site.Dir, "boot_id")
 	daemontest.WriteFile(t, boot, recordedBoot)
-	s.cmd = exec.Command("unshare", "-m", "--propagation", "private", "sh", "-c",
+	s.cmd = exec.Command("unshare", append([]string{"-m", "--propagation", "private", "sh", "-c",
 		`mount --bind "$1" /proc/sys/kernel/random/boot_id && shift && exec "$@"`, "sh", boot,
-		"strace", "-f", "--seccomp-bpf", "-qq", "-yy", "-s", "4194304", "-e", "signal=none", "-e", "trace="+TracedCalls, "-o", s.trace, "sh")
+		"strace"}, append(straceArgs(s.trace), "sh")...)...)
 	log, err := os.Create(s.log)
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +145,17 @@ func (s *stage) close(t *testing.T) (calls []*Call, end int) {
 	if err := s.cmd.Wait(); err != nil {
 		t.Fatalf("strace: %v", err)
 	}
-	f, err := os.Open(s.trace)
+	return readTrace(t, s.trace)
+}
+
+// straceArgs has strace write to a file what is needed here.
+func straceArgs(trace string) []string {
+	return []string{"-f", "--seccomp-bpf", "-qq", "-yy", "-s", "4194304", "-e", "signal=none", "-e", "trace=" + TracedCalls, "-o", trace}
+}
+
+func readTrace(t *testing.T, path string) (calls []*Call, end int) {
+	t.Helper()
+	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}

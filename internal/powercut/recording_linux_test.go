@@ -13,6 +13,7 @@ type recording struct {
 	site      *daemontest.Site
 	h         *History
 	calls     []*Call
+	trace     string // the file
 	truth     *truth
 	mode      string // the isolation that it was recorded in
 	truthFile string // holds truth.raw, for workers
@@ -42,7 +43,7 @@ func record(t *testing.T) *recording {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec := &recording{site: site, mode: mode, h: h, calls: calls, truth: newTruth(t, site, calls), truthFile: filepath.Join(site.Dir, "truth")}
+	rec := &recording{site: site, mode: mode, h: h, calls: calls, trace: s.trace, truth: newTruth(t, site, calls), truthFile: filepath.Join(site.Dir, "truth")}
 	if err := os.WriteFile(rec.truthFile, marshal(rec.truth.raw), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -78,6 +78,10 @@ type pending struct {
 const (
 	unfinished = " <unfinished ...>"
 	resumed    = " resumed>"
+
+	// unknown stands for a call of a process that was killed before strace
+	// could look at it: it never began.
+	unknown = "???"
 )
 
 // readLine returns the call that begins with a line, and completes the one that
@@ -96,7 +100,7 @@ func readLine(line string, at int, open map[int]*pending) (*Call, error) {
 			delete(open, pid)
 		}
 		return nil, nil
-	case strings.HasPrefix(rest, "---"):
+	case strings.HasPrefix(rest, "---"), strings.HasPrefix(rest, unknown), strings.HasPrefix(rest, "<... "+unknown):
 		return nil, nil
 	case strings.HasPrefix(rest, "<... "):
 		return nil, finish(rest, pid, at, open)

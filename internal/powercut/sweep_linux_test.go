@@ -52,8 +52,8 @@ func seed(t *testing.T) uint64 {
 	return uint64(time.Now().UnixNano())
 }
 
-// looks chooses the states, in the order of their cuts: every cut with all and
-// with nothing of what is undecided, and of the others as many as are wanted.
+// looks chooses the states, in the order of their cuts: up to a half are cuts with
+// all and with nothing of what is undecided, the others any.
 func (w *sweep) looks(seed uint64) []look {
 	var sure, more []look
 	kinds := len(Pickers(0))
@@ -71,16 +71,17 @@ func (w *sweep) looks(seed uint64) []look {
 	r := rand.New(rand.NewPCG(seed, 0))
 	r.Shuffle(len(sure), func(i, j int) { sure[i], sure[j] = sure[j], sure[i] })
 	r.Shuffle(len(more), func(i, j int) { more[i], more[j] = more[j], more[i] })
-	all := append(sure, more...)
 	most := w.most
-	switch os.Getenv("POWERCUT_STATES") {
-	case "all":
-		most = len(all)
+	switch {
+	case os.Getenv("POWERCUT_STATES") == "all":
+		most = len(sure) + len(more)
+	case underRace && w.first:
+		most /= 10 // as it may need some hundred
+	case underRace:
+		most /= 40
 	}
-	if underRace {
-		most /= 10
-	}
-	all = all[:min(most, len(all))]
+	sure = sure[:min(len(sure), max(most/2, most-len(more)))]
+	all := append(sure, more[:min(len(more), most-len(sure))]...)
 	slices.SortFunc(all, func(a, b look) int { return a.cut - b.cut })
 	return all
 }
@@ -91,17 +92,40 @@ func (w *sweep) run(t *testing.T) []string {
 	began, seed := time.Now(), seed(t)
 	all := w.looks(seed)
 	w.seen = map[uint64]*answer{}
-	var both sync.WaitGroup
-	for _, half := range [][]look{all[:len(all)/2], all[len(all)/2:]} {
-		both.Go(func() {
-			if err := w.half(t, half, seed); err != nil {
-				t.Error(err)
-			}
-		})
+	looked := 0
+	for round := range rounds {
+		if round > 0 && (w.enough() || time.Since(began) > w.bound()) {
+			break
+		}
+		var some []look
+		for i := round; i < len(all); i += rounds {
+			some = append(some, all[i])
+		}
+		looked += len(some)
+		var both sync.WaitGroup
+		for _, half := range [][]look{some[:len(some)/2], some[len(some)/2:]} {
+			both.Go(func() {
+				if err := w.half(t, half, seed); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		both.Wait()
 	}
-	both.Wait()
-	t.Logf("%s: %d power cuts, %d different states, %v, POWERCUT_SEED=%d", w.task, len(all), len(w.seen), time.Since(began).Round(time.Millisecond), seed)
+	t.Logf("%s: %d power cuts of %d, %d different states, %v, POWERCUT_SEED=%d", w.task, looked, len(all), len(w.seen), time.Since(began).Round(time.Millisecond), seed)
 	return w.wrongs
+}
+
+// rounds is in how many parts a sweep is done, each over the whole trace: on a
+// machine that has no time for all of them the last ones are left out.
+const rounds = 4
+
+// bound is how long a sweep goes on to begin rounds.
+func (w *sweep) bound() time.Duration {
+	if w.first || os.Getenv("POWERCUT_STATES") == "all" {
+		return 24 * time.Hour
+	}
+	return 20 * time.Second
 }
 
 // half looks at some of the states with a worker of its own.
@@ -213,7 +237,7 @@ func (w *sweep) keep(t *testing.T, s *State) string {
 		err = s.Lay(dir, dir, []string{"data"}, func(string) bool { return true })
 	}
 	if err == nil {
-		err = os.Link(filepath.Join(w.rec.site.Dir, "trace"), filepath.Join(dir, "trace"))
+		err = os.Link(w.rec.trace, filepath.Join(dir, "trace"))
 	}
 	if err != nil {
 		t.Errorf("a wrong state is not kept: %v", err)

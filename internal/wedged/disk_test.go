@@ -312,3 +312,110 @@ func exitText(x *event.Exit) string {
 	}
 	return fmt.Sprint("signal ", *x.Signal)
 }
+
+// TestStartOnAFullDisk: a daemon that finds no free block starts, takes up what
+// runs, refuses what is new, and records endings from the reserve.
+func TestStartOnAFullDisk(t *testing.T) {
+	if !inOwnMounts(t) {
+		return
+	}
+	d := newDisk(t)
+	d.begin(t)
+	d.Daemon.Kill(t)
+	free := d.fill(t)
+	d.Run(t)
+	if st := d.Daemon.Ready(t); st.Ledger.State != "full" || st.Live == 0 {
+		t.Errorf("status: %+v, %d live", st.Ledger, st.Live)
+	}
+	d.refused(t)
+	d.dead(t, "plain", "deaf", "ends") // their instance is gone
+	h := d.handles(t)
+	if h["kept"].Phase != "started" || h["stays"].Phase != "started" {
+		t.Errorf("ps: %+v", h)
+	}
+	if a, err := d.Client.Stop(t.Context(), &control.StopRequest{ID: h["kept"].ID}); err != nil || a.Exit == nil {
+		t.Errorf("stop: %+v, %v", a, err)
+	}
+	free()
+	d.is(t, "ok")
+	d.settled(t, nil)
+	d.worksAgain(t)
+	d.check(t)
+}
+
+// TestStartOnAReadOnlyDisk: there is nothing that a daemon could hold, and it
+// says why; the next one takes up what runs.
+func TestStartOnAReadOnlyDisk(t *testing.T) {
+	if !inOwnMounts(t) {
+		return
+	}
+	d := newDisk(t)
+	d.begin(t)
+	d.Daemon.Kill(t)
+	// The shims hold files open there, so it is this view of it that turns.
+	if err := unix.Mount(d.Data, d.Data, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("", d.Data, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	d.Run(t)
+	if code := d.Daemon.Wait(t); code != 1 || !strings.Contains(d.Daemon.Tail(), "read-only file system") {
+		t.Errorf("astridd left with %d:\n%s", code, d.Daemon.Tail())
+	}
+	if err := unix.Unmount(d.Data, 0); err != nil {
+		t.Fatal(err)
+	}
+	d.Run(t)
+	d.Daemon.Ready(t)
+	d.settled(t, nil)
+	d.worksAgain(t)
+	d.check(t)
+}
+
+// TestDirectoryIsDeleted under a daemon: nothing starts, what runs is listed and
+// ended, and the daemon can be stopped, which says what could not be recorded.
+func TestDirectoryIsDeleted(t *testing.T) {
+	if !inOwnMounts(t) {
+		return
+	}
+	d := newDisk(t)
+	d.begin(t)
+	entries, err := os.ReadDir(d.Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if err := os.RemoveAll(filepath.Join(d.Data, e.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	st := d.is(t, "failed")
+	if !strings.Contains(st.Ledger.Remedy, "restore a backup") {
+		t.Errorf("status: %+v", st.Ledger)
+	}
+	d.refused(t)
+	d.endAll(t, false)
+	ps, err := d.Client.Ps(t.Context(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range ps.Handles { // nobody will find it again
+		if h.Tier == "persistent" && !h.Unrecorded {
+			go func() { _, _ = d.Client.Stop(context.WithoutCancel(t.Context()), &control.StopRequest{ID: h.ID}) }()
+		}
+	}
+	d.dead(t, "stays")
+	d.Daemon.Signal(t, unix.SIGTERM)
+	code := 0
+	for range 2 { // it waits for the ledger, nearly as long as we do
+		select {
+		case <-d.Daemon.Done:
+			code = d.Daemon.Cmd.ProcessState.ExitCode()
+		case <-time.After(daemontest.Patience):
+		}
+	}
+	if code == 0 {
+		t.Errorf("astridd says that all is recorded, or does not end:\n%s", d.Daemon.Tail())
+	}
+}

@@ -67,7 +67,10 @@ func newDisk(t *testing.T) *disk {
 	t.Helper()
 	d := bareDisk(t)
 	mount(t, "tmpfs", d.Data, "tmpfs", "size=80m,mode=0700")
-	d.WithDriver(t)
+	// Copied: nothing can be linked onto another file system.
+	if err := os.CopyFS(d.Data, os.DirFS(daemontest.Template(t))); err != nil {
+		t.Fatal(err)
+	}
 	return d
 }
 
@@ -75,11 +78,11 @@ func bareDisk(t *testing.T) *disk {
 	t.Helper()
 	d := &disk{daemontest.NewArmed(t)}
 	socket := filepath.Join(d.Dir, "control.sock")
-	d.Configure(t, `socket = "`+socket+`"`)
+	d.Configure(t, `socket = "`+socket+`"`, `shutdown_timeout = "1s"`)
 	d.Client.Close()
 	d.Client = control.NewClient(socket)
 	t.Cleanup(d.Client.Close)
-	if err := os.Mkdir(d.Data, 0o700); err != nil {
+	if err := os.MkdirAll(d.Data, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	return d

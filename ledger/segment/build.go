@@ -114,6 +114,17 @@ func (b *Builder) Discard() error {
 	return errors.Join(b.db.Close(), os.Remove(b.temporary()))
 }
 
+// Settle makes the segment at path and its name durable, as far as this process
+// finds them: the one that wrote them may have been killed before it had flushed
+// them, and then what is read is not what the disk holds. Whoever goes on in the
+// file without this could lose what it reads, and more: bbolt uses pages again
+// that the last flushed commit still needs.
+//
+// A crash in here leaves the file as it was.
+func Settle(path string) error {
+	return errors.Join(syncFile(path), SyncDir(filepath.Dir(path)))
+}
+
 func syncFile(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {

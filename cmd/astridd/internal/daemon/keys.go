@@ -74,6 +74,11 @@ func loadKey(data, name, without string) ([]byte, error) {
 		return nil, fmt.Errorf("key %s: %s does not hold %d bytes in hex; restore it from a backup (without it %s)",
 			name, path, keyBytes, without)
 	}
+	// Whoever made it may have been killed before its name was durable. What
+	// is keyed by it from here on must not outlive it.
+	if err := syncDir(dir); err != nil {
+		return nil, fmt.Errorf("key %s: %w", name, err)
+	}
 	return key, nil
 }
 
@@ -106,11 +111,12 @@ func writeDurably(path string, b []byte) error {
 }
 
 // makeDir makes a directory of mode 0700 if it is missing, so that a key in it
-// is not lost with it after a crash.
+// is not lost with it after a crash: also where an earlier start made it and was
+// killed before its name was durable.
 func makeDir(dir string) error {
 	err := os.Mkdir(dir, 0o700)
 	if errors.Is(err, fs.ErrExist) {
-		return nil
+		err = nil
 	}
 	return errors.Join(err, syncDir(filepath.Dir(dir)))
 }

@@ -128,7 +128,7 @@ func (d *Daemon) keepTelling(ctx context.Context) {
 // time; one that is there does not ask for any.
 func (d *Daemon) signs() []string {
 	signs := []string{sd.SdNotifyWatchdog}
-	if d.currentPhase() != control.PhaseReady {
+	if p := d.currentPhase(); p != control.PhaseReady && p != control.PhaseDamaged {
 		signs = append(signs, fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", startRoom.Microseconds()))
 	}
 	return signs

@@ -459,3 +459,33 @@ func TestPsTellsIdle(t *testing.T) {
 		}
 	}
 }
+
+// TestMakeWay: while another daemon is about to answer, followers end in a way that
+// tells them to ask again, and so does whatever is asked, but for the status.
+func TestMakeWay(t *testing.T) {
+	h := start(t)
+	h.fill(t)
+	s, err := h.client.Events(t.Context(), &control.EventsQuery{Follow: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var last error
+	for e, err := range s.All() {
+		last = err
+		if err == nil && e.Seq == 10 {
+			h.server.MakeWay()
+		}
+	}
+	if !control.IsRestarting(last) {
+		t.Errorf("the stream ended with %v", last)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := h.client.Ps(ctx, true); !control.IsRestarting(err) {
+		t.Errorf("a look: %v", err)
+	}
+	if _, err := h.client.Status(t.Context()); err != nil {
+		t.Errorf("the status: %v", err)
+	}
+}
