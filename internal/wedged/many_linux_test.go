@@ -50,7 +50,8 @@ func TestManyChildren(t *testing.T) {
 	d = s.Start(t)
 	st := d.Ready(t)
 	t.Logf("ready again after %s", time.Since(began))
-	if int(st.Recovery.Adopted) != kept || int(st.Recovery.Ended) != n-kept {
+	// On a busy machine some shims answer later than recovery asks them to.
+	if r := st.Recovery; int(r.Adopted) > kept || int(r.Ended) > n-kept || int(r.Adopted+r.Ended+r.Silent) < n || r.Lost+r.Orphans > 0 {
 		t.Errorf("after the restart: %+v", st.Recovery)
 	}
 	daemontest.Eventually(t, "what lost its owner is ended", func() bool { return len(handles(t, s, false)) == kept })
@@ -65,7 +66,7 @@ func TestManyChildren(t *testing.T) {
 	startMany(t, s, "background", n-kept, eachBackground)
 	live(t, s, n)
 	began = time.Now()
-	for p := range (n - kept + eachBackground - eachKept - 1) / (eachBackground - eachKept) {
+	for p := range (n - kept + eachBackground - 1) / eachBackground {
 		if _, err := s.Client.Cancel(t.Context(), &control.CancelRequest{Principal: fmt.Sprint("background", p)}); err != nil {
 			t.Fatal(err)
 		}
