@@ -9,8 +9,5 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(daemontest.Main(m)) }
 
-// patience bounds every wait for a condition.
-const patience = daemontest.Patience
-
 // step is one of the tests' capsule.
 type step = daemontest.Step
