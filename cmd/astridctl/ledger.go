@@ -42,8 +42,8 @@ are and what their SHA-256 is. The next start of the daemon then matches what
 still runs with what is kept: processes that the ledger does not know any more
 are ended.
 
-If you have a backup that is newer than the damage, astridctl ledger restore
-loses less. A ledger that can be opened is left alone.
+If a backup holds more events than can be kept, astridctl ledger restore loses
+less. A ledger that can be opened is left alone.
 
 Exit code 0 if the ledger was salvaged, or nothing is wrong; 10 if it is damaged
 and nothing was done (a dry run, or without --yes).`,
