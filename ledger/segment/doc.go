@@ -15,6 +15,7 @@
 // to a record is an [ErrCorrupt] with the record's seq. Damage to a page that
 // holds the tree can send bbolt to an address outside of the mapping; while it
 // reads, this package turns such a fault, and any panic of bbolt, into an
-// [ErrCorrupt] too. That is best effort: whoever opens files of unknown origin
+// [ErrCorrupt] too. A page that leads back to itself, which bbolt would follow
+// for ever, is looked for at the opening. That is best effort: whoever opens files of unknown origin
 // does it in a process of its own.
 package segment

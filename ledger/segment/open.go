@@ -107,6 +107,9 @@ func open(path string, readOnly bool, o *bolt.Options) (*Segment, error) {
 	if err != nil {
 		return nil, openError(path, err)
 	}
+	if err := s.loops(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	if err := s.readMeta(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
