@@ -232,7 +232,7 @@ func (r *recovery) finish() (event.RecoveryFinished, error) {
 	r.mu.Lock()
 	body := r.n
 	r.mu.Unlock()
-	body.Pending = uint32(r.total.Load() - r.settled.Load())
+	body.Pending, body.Silent = r.unsettled()
 	body.TookNano = time.Since(r.began).Nanoseconds()
 	_, err := r.h.record(func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
 		if run, ok := tip.Run(); !ok || !run.Recovering {

@@ -42,8 +42,8 @@ are and what their SHA-256 is. The next start of the daemon then matches what
 still runs with what is kept: processes that the ledger does not know any more
 are ended.
 
-If you have a backup that is newer than the damage, astridctl ledger restore
-loses less. A ledger that can be opened is left alone.
+If a backup holds more events than can be kept, astridctl ledger restore loses
+less. A ledger that can be opened is left alone.
 
 Exit code 0 if the ledger was salvaged, or nothing is wrong; 10 if it is damaged
 and nothing was done (a dry run, or without --yes).`,
@@ -81,7 +81,7 @@ type asideView struct {
 	Fault  string `json:"fault"`
 }
 
-func (a *app) salvage(dryRun, yes bool, j *jsonFlag) error {
+func (a *app) salvage(dryRun, yes bool, j *jsonFlag) (err error) {
 	if err := j.check(); err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func (a *app) salvage(dryRun, yes bool, j *jsonFlag) error {
 	if err != nil {
 		return err
 	}
-	defer place.Close()
+	defer place.done(&err)
 	r, err := salvage.Run(place.ledger, salvage.Options{
 		NewFold: func() salvage.Fold { return &salvageFold{projector.New()} }, Actor: me(), DryRun: !yes,
 	})
@@ -190,12 +190,20 @@ type offlinePlace struct {
 	lock   io.Closer
 }
 
-// Close lets daemons start again.
+// Close gives what was made there to whom the place belongs, and lets daemons
+// start again.
 func (p *offlinePlace) Close() error {
 	if p.lock == nil {
-		return nil
+		return handBack(p.ledger, ".")
 	}
-	return p.lock.Close()
+	return errors.Join(handBack(p.data, "ledger", "keys", "layout", "lock"), p.lock.Close())
+}
+
+// done is Close at the end of a verb whose error err is.
+func (p *offlinePlace) done(err *error) {
+	if cerr := p.Close(); cerr != nil {
+		*err = errors.Join(*err, cerr)
+	}
 }
 
 // offline finds the ledger whose files are to be worked on, and keeps daemons

@@ -157,7 +157,7 @@ type restoreView struct {
 	SetAside []string `json:"set_aside"`
 }
 
-func (a *app) restore(from string, replace bool, j *jsonFlag) error {
+func (a *app) restore(from string, replace bool, j *jsonFlag) (err error) {
 	if err := j.check(); err != nil {
 		return err
 	}
@@ -168,7 +168,7 @@ func (a *app) restore(from string, replace bool, j *jsonFlag) error {
 	if err != nil {
 		return err
 	}
-	defer place.Close()
+	defer place.done(&err)
 	r, err := backup.Restore(from, place.data, replace)
 	if err != nil {
 		return err

@@ -46,9 +46,36 @@ func (d *daemonSource) ps(ctx context.Context, all bool) (*control.Ps, error) {
 func (d *daemonSource) events(ctx context.Context, q *control.EventsQuery) iter.Seq2[*event.Event, error] {
 	return func(yield func(*event.Event, error) bool) {
 		from := *q
+		var began uint64 // where the tail ends, if one is asked for; 0: not known
+		if from.Follow && from.Limit > 0 {
+			_, began, _ = d.bounds(ctx) // whoever is not there is told of by pass
+		}
 		for d.pass(ctx, &from, yield) {
+			if from.Limit > 0 && began > 0 && !d.tail(ctx, &from, began, yield) {
+				return
+			}
 		}
 	}
+}
+
+// tail yields the last of what there was up to seq, of which nothing was told
+// before the restart. From then on all that came is wanted: the next daemon would
+// take what came during the restart for part of a tail, and leave some of it out.
+func (d *daemonSource) tail(ctx context.Context, from *control.EventsQuery, seq uint64, yield func(*event.Event, error) bool) bool {
+	before := *from
+	before.Follow = false
+	if before.Filter.ToSeq == 0 || before.Filter.ToSeq > seq {
+		before.Filter.ToSeq = seq
+	}
+	if before.Filter.FromSeq <= before.Filter.ToSeq {
+		for e, err := range inOrder(ctx, d, &before) {
+			if !yield(e, err) || err != nil {
+				return false
+			}
+		}
+	}
+	from.Filter.FromSeq, from.Limit = max(from.Filter.FromSeq, seq+1), 0
+	return true
 }
 
 // pass yields what one daemon sends, and tells whether to ask the next one. from

@@ -130,7 +130,7 @@ func TestRoundTrip(t *testing.T) {
 	if !bytes.Equal(content(t, data), want) {
 		t.Error("restored over a ledger it is not the same")
 	}
-	if len(done.Aside) != 2 || !strings.HasPrefix(done.Aside[0], "keys/redaction.replaced-") || !strings.HasPrefix(done.Aside[1], "ledger.replaced-") {
+	if len(done.Aside) != 2 || !strings.HasPrefix(done.Aside[0], "ledger.replaced-") || !strings.HasPrefix(done.Aside[1], "keys/redaction.replaced-") {
 		t.Errorf("set aside: %v", done.Aside)
 	}
 	write(t, data, 5)

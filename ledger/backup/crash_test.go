@@ -49,11 +49,18 @@ func TestCrash(t *testing.T) {
 			t.Fatal(err)
 		}
 		write(t, data, 9)
+		key := filepath.Join(data, "keys", "redaction")
+		if err := os.WriteFile(key, []byte("cc\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 		cmd := exec.Command(binary, "-test.run", "^TestCrashRestorer$", "-test.count", "1")
 		cmd.Env = append(os.Environ(), "ASTRID_CRASH_AT="+p.Name, envFrom+"="+copied, envTo+"="+data)
 		out, err := cmd.CombinedOutput()
 		if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); err == nil || !ok || ws.Signal() != syscall.SIGKILL {
 			t.Fatalf("%s: it ended with %v:\n%s", p.Name, err, out)
+		}
+		if text, err := os.ReadFile(key); err != nil || string(text) != "cc\n" {
+			t.Errorf("%s: the key of what was there was replaced before it was gone for good: %q, %v", p.Name, text, err)
 		}
 		if _, err := backup.Restore(copied, data, true); err != nil {
 			t.Fatalf("%s: %v", p.Name, err)

@@ -63,18 +63,23 @@ func (j *restore) run() error {
 	if err := j.copyLedger(tmp); err != nil {
 		return errors.Join(err, os.RemoveAll(tmp))
 	}
-	// A crash here leaves the copy beside the ledger; the next attempt makes
-	// it anew.
-	crashpoint.Here("restore.copied")
-	if err := j.keys(); err != nil {
+	if err := j.stageKeys(); err != nil {
 		return err
 	}
+	// A crash here leaves the copy beside the ledger, and keys under temporary
+	// names; the next attempt makes them anew.
+	crashpoint.Here("restore.copied")
+	// The ledger goes before its keys are replaced: at no moment is it there with
+	// the keys of another one, by which a daemon would go on and not know it.
 	if err := j.setAside("ledger"); err != nil {
 		return err
 	}
-	// A crash here leaves a data directory without a ledger: a daemon that
-	// finds processes there calls it damaged.
+	// A crash here, or behind some of the keys, leaves a data directory without a
+	// ledger: a daemon that finds processes there calls it damaged.
 	crashpoint.Here("restore.set-aside")
+	if err := j.placeKeys(); err != nil {
+		return err
+	}
 	if err := os.Rename(tmp, filepath.Join(j.data, "ledger")); err != nil {
 		return err
 	}
@@ -143,29 +148,30 @@ func (j *restore) copyLedger(tmp string) error {
 	return errors.Join(segment.SyncDir(filepath.Join(tmp, "segments")), segment.SyncDir(tmp), segment.SyncDir(j.data))
 }
 
-// keys puts the keys and the layout back where they are missing or differ.
-func (j *restore) keys() error {
+// staged is the temporary name of a key.
+func (j *restore) staged(f File) string {
+	return filepath.Join(j.data, filepath.FromSlash(f.Name)) + ".tmp"
+}
+
+// stageKeys copies the keys and the layout, where they are missing or differ,
+// under temporary names, so that placing them needs no space.
+func (j *restore) stageKeys() error {
 	for _, f := range j.r.Manifest.Files {
 		if isLedger(f) {
 			continue
 		}
-		to := filepath.Join(j.data, filepath.FromSlash(f.Name))
-		differs, err := j.differs(f)
-		if err == nil && differs {
-			err = j.setAside(f.Name)
-		}
-		if err != nil {
+		tmp := j.staged(f)
+		if err := os.MkdirAll(filepath.Dir(tmp), 0o700); err != nil {
 			return err
 		}
-		if _, err := os.Lstat(to); err == nil {
-			continue
-		}
-		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
-			return err
-		}
-		tmp := to + ".tmp"
 		if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
+		}
+		if there, err := j.stands(f); err != nil || there {
+			if err != nil {
+				return err
+			}
+			continue
 		}
 		mode := os.FileMode(0o600)
 		if f.Name == "layout" {
@@ -174,6 +180,37 @@ func (j *restore) keys() error {
 		if err := copyFile(filepath.Join(j.from, filepath.FromSlash(f.Name)), tmp, mode); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// stands tells whether the data directory has that key already.
+func (j *restore) stands(f File) (bool, error) {
+	differs, err := j.differs(f)
+	if err != nil || differs {
+		return false, err
+	}
+	_, err = os.Lstat(filepath.Join(j.data, filepath.FromSlash(f.Name)))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// placeKeys gives the staged ones their names.
+func (j *restore) placeKeys() error {
+	for _, f := range j.r.Manifest.Files {
+		if isLedger(f) {
+			continue
+		}
+		tmp := j.staged(f)
+		if _, err := os.Lstat(tmp); errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err := j.setAside(f.Name); err != nil {
+			return err
+		}
+		to := strings.TrimSuffix(tmp, ".tmp")
 		if err := errors.Join(os.Rename(tmp, to), segment.SyncDir(filepath.Dir(to))); err != nil {
 			return err
 		}

@@ -13,7 +13,7 @@ import (
 // many is how many processes live at once. Under the race detector, which slows
 // the test and not what it drives, and where tests are to be short, fewer do.
 func many(t *testing.T) int {
-	if testing.Short() || raceEnabled {
+	if testing.Short() || daemontest.Race {
 		t.Log("a sample: 150 processes instead of 1,000")
 		return 150
 	}

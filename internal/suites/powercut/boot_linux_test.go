@@ -27,7 +27,7 @@ func (rec *recording) testBoot(t *testing.T) {
 	switch {
 	case os.Getenv("POWERCUT_STATES") == "all":
 		boots = 500
-	case underRace:
+	case daemontest.Race:
 		boots = 4
 	}
 	for i := range boots {

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/astrid-os/processledger/internal/daemontest"
 )
 
 // look is one state to look at: of a cut, a model, and one of the pickers.
@@ -75,9 +77,9 @@ func (w *sweep) looks(seed uint64) []look {
 	switch {
 	case os.Getenv("POWERCUT_STATES") == "all":
 		most = len(sure) + len(more)
-	case underRace && w.first:
+	case daemontest.Race && w.first:
 		most /= 10 // as it may need some hundred
-	case underRace:
+	case daemontest.Race:
 		most /= 40
 	}
 	sure = sure[:min(len(sure), max(most/2, most-len(more)))]

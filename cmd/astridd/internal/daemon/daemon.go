@@ -4,9 +4,9 @@
 //
 // What happens at a start, and why in this order, stands in start.go; the
 // orderly end in stop.go; the way from one build to the next in restart.go, with
-// what is tried of the next one in fitness.go and what it is left in handover.go;
-// what a service manager is told in manager.go; what the control socket asks for
-// in backend.go and status.go.
+// what is tried of the next one in fitness.go, whose it may be in reach.go, and
+// what it is left in handover.go; what a service manager is told in manager.go;
+// what the control socket asks for in backend.go and status.go.
 package daemon
 
 import (

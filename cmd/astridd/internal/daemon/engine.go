@@ -17,6 +17,7 @@ import (
 	"github.com/astrid-os/processledger/host/policy"
 	"github.com/astrid-os/processledger/internal/control"
 	"github.com/astrid-os/processledger/internal/ui"
+	"github.com/astrid-os/processledger/ledger/event"
 	"github.com/astrid-os/processledger/projector"
 )
 
@@ -143,7 +144,18 @@ func (d *Daemon) recover(ctx context.Context, h *host.Host) error {
 		d.problem(fmt.Sprintf("the ledger is older than %s that ran: was it restored from a backup? They were ended; orphan.ended events say what they were", ui.Count(r.Foreign, "program")))
 	}
 	if r.Missing > 0 {
-		d.problem(fmt.Sprintf("%s had lost the directory in processes/: was that deleted, or the data restored without it?", ui.Count(r.Missing, "process")))
+		d.problem(missingText(r))
 	}
 	return nil
+}
+
+// missingText says what may have become of process directories. What ran when the
+// power went off may have lost its directory with it: the name of one is on the
+// disk for certain only once its process has ended.
+func missingText(r event.RecoveryFinished) string {
+	s := ui.Count(r.Missing, "process") + " had lost the directory in processes/: "
+	if r.LostReboot == 0 {
+		return s + "was that deleted, or the data restored without it?"
+	}
+	return s + "the machine was started again, and a power cut can take it from what ran; if there was none, was it deleted, or the data restored without it?"
 }

@@ -40,9 +40,8 @@ type restarting struct {
 // Restart implements serve.Backend: it tries the program that is to go on and
 // has the restart begin.
 func (d *Daemon) Restart(ctx context.Context, by event.Actor, r *control.RestartRequest) (*control.RestartAnswer, error) {
-	if r.Binary != "" && by.UID != 0 && by.UID != uint32(os.Geteuid()) {
-		return nil, control.Errorf(control.CodeDenied, "uid %d may restart the daemon, and not choose its program", by.UID).
-			WithHint("leave --binary out, or ask as root or as the daemon's user")
+	if err := d.mayChoose(by, r); err != nil {
+		return nil, err
 	}
 	if !d.restartMu.TryLock() {
 		return nil, errRestarting()
@@ -61,6 +60,24 @@ func (d *Daemon) Restart(ctx context.Context, by event.Actor, r *control.Restart
 	d.log.Info("restarting", "binary", job.binary, "to", job.fit.Version, "uid", by.UID)
 	d.restarts <- job // never blocks: only one can come this far
 	return &control.RestartAnswer{From: d.version, To: job.fit.Version, Binary: job.binary, Started: d.started}, nil
+}
+
+// mayChoose tells why an operator may not have the daemon go on with a program.
+// Others than root and the daemon's user do not choose it: neither by its path nor
+// by what lies at the daemon's own.
+func (d *Daemon) mayChoose(by event.Actor, r *control.RestartRequest) error {
+	if by.UID == 0 || by.UID == uint32(os.Geteuid()) {
+		return nil
+	}
+	if r.Binary != "" {
+		return control.Errorf(control.CodeDenied, "uid %d may restart the daemon, and not choose its program", by.UID).
+			WithHint("leave --binary out, or ask as root or as the daemon's user")
+	}
+	if err := outOfReach(d.program); err != nil {
+		return control.Errorf(control.CodeDenied, "uid %d may restart the daemon only with a program that nobody but root and the daemon's user can change: %v", by.UID, err).
+			WithHint("ask as root or as the daemon's user, or correct that")
+	}
+	return nil
 }
 
 func errRestarting() error {

@@ -29,7 +29,7 @@ func (d *Daemon) start(ctx context.Context) error {
 	// Side by side: both take a few milliseconds, whatever the history.
 	probed := make(chan error, 1)
 	go func() { probed <- d.probe() }()
-	err = d.openLedger()
+	err = d.openLedger(ctx)
 	if perr := <-probed; perr != nil {
 		return errors.Join(err, perr)
 	}
@@ -77,14 +77,14 @@ func (d *Daemon) serveCapsules(ctx context.Context, e *engine, l loaded) error {
 }
 
 // openLedger opens the ledger and replays its newest segment.
-func (d *Daemon) openLedger() error {
+func (d *Daemon) openLedger(ctx context.Context) error {
 	if d.layout != nil {
 		return d.layout
 	}
 	if err := d.missing(); err != nil {
 		return err
 	}
-	done, err := d.trying()
+	done, err := d.trying(ctx)
 	if err != nil {
 		return fmt.Errorf("ledger: %w", err)
 	}
