@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -32,6 +33,8 @@ type job struct {
 	// matched is closed once the ledger holds the first step of what becomes
 	// of it, or all there is to do is done. Only the job's goroutine closes it.
 	matched chan struct{}
+
+	settled atomic.Bool // all is done; before matched is closed, if nothing was matched by then
 
 	err error // of a job that was done at once; written before matched is closed
 }
@@ -64,6 +67,7 @@ func (r *recovery) begin(do func(*job) error) {
 		err := do(j)
 		lent.Stop()
 		back()
+		j.settled.Store(true)
 		r.settled.Add(1)
 		if !j.isMatched() {
 			j.err = err
@@ -86,15 +90,28 @@ func (r *recovery) await(ctx context.Context) error {
 			if j.err != nil {
 				return j.err
 			}
-		case <-bound.C:
-			if !j.isMatched() {
-				r.count(&r.n.Silent)
-			}
+		case <-bound.C: // it is among the unsettled
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 	return nil
+}
+
+// unsettled counts the jobs that go on now, and those of them that are not even
+// matched: the shim has not answered, or left. Only the run's own goroutine calls
+// it.
+func (r *recovery) unsettled() (pending, silent uint32) {
+	for _, j := range r.jobs {
+		if j.settled.Load() {
+			continue
+		}
+		pending++
+		if !j.isMatched() {
+			silent++
+		}
+	}
+	return pending, silent
 }
 
 // leftover settles a directory that no handle stands behind, unless an earlier

@@ -69,6 +69,26 @@ func matchDead(h *projector.Handle, f *act.Found) row {
 	}
 }
 
+// correct sets what a directory tells of a handle right by whom the ledger names.
+// The files are in reach of every program of the daemon's user, which could put
+// another lock and other records there; who the ledger says it was cannot be
+// made to look dead. Of another boot nobody lives, and numbers mean nothing.
+func (r *recovery) correct(f *act.Found, h *projector.Handle) {
+	if h.Decided.BootID != r.boot || h.Started.Seq == 0 {
+		return
+	}
+	f.Shim = h.Shim
+	if f.LockHeld {
+		return
+	}
+	if !r.h.hands.Gone(h.Shim) {
+		f.LockHeld = true // as good as: whoever took the lock away has proven nothing
+	}
+	if f.LockHeld || !r.h.hands.Gone(h.Program) {
+		f.Dead, f.OtherBoot = false, false
+	}
+}
+
 func matchEnded(h *projector.Handle, f *act.Found) row {
 	switch {
 	case f != nil && !f.Dead:

@@ -161,8 +161,10 @@ func (r *recovery) start(handles []*projector.Handle, found map[ulid.ULID]*act.F
 func (r *recovery) settleAll(ctx context.Context, handles []*projector.Handle, found map[ulid.ULID]*act.Found) error {
 	of := make([]*act.Found, len(handles))
 	for i, handle := range handles {
-		of[i] = found[handle.ID]
-		delete(found, handle.ID)
+		if of[i] = found[handle.ID]; of[i] != nil {
+			r.correct(of[i], handle)
+			delete(found, handle.ID)
+		}
 	}
 	r.total.Store(int64(len(handles) + len(found) + len(r.strays)))
 	r.h.recovery.Store(r)
@@ -230,7 +232,7 @@ func (r *recovery) finish() (event.RecoveryFinished, error) {
 	r.mu.Lock()
 	body := r.n
 	r.mu.Unlock()
-	body.Pending = uint32(r.total.Load() - r.settled.Load())
+	body.Pending, body.Silent = r.unsettled()
 	body.TookNano = time.Since(r.began).Nanoseconds()
 	_, err := r.h.record(func(tip *projector.State, _ ledger.Header) ([]*event.Event, error) {
 		if run, ok := tip.Run(); !ok || !run.Recovering {

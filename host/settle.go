@@ -129,6 +129,7 @@ func (w *waiter) pause(ctx context.Context) error {
 // cannot be looked at, as with no descriptors left, is no proof of anything:
 // then it returns what was seen before, and why.
 func (r *recovery) lookAgain(id ulid.ULID, before *act.Found) (*act.Found, error) {
+	var handle projector.Handle
 	f, err := r.h.hands.Look(id)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -137,6 +138,12 @@ func (r *recovery) lookAgain(id ulid.ULID, before *act.Found) (*act.Found, error
 		r.h.log.Warn("a process directory could not be looked at", "handle", id, "error", err)
 		return before, err
 	}
+	r.h.live.View(func(s *projector.State) {
+		if h, held := s.Handle(id); held {
+			handle = projector.Handle{Started: h.Started, Decided: h.Decided, Shim: h.Shim, Program: h.Program}
+		}
+	})
+	r.correct(&f, &handle)
 	return &f, nil
 }
 

@@ -110,8 +110,9 @@ func TestTheStartsWaitIsBounded(t *testing.T) {
 	for range many {
 		r.begin(func(*job) error { <-block; return nil })
 	}
-	if err := r.await(t.Context()); err != nil || r.n.Silent != many {
-		t.Errorf("%d did not answer, %v", r.n.Silent, err)
+	err := r.await(t.Context())
+	if pending, silent := r.unsettled(); err != nil || pending != many || silent != many {
+		t.Errorf("%d go on, %d did not answer, %v", pending, silent, err)
 	}
 	// One after the other they would take a minute.
 	if took := time.Since(r.began); took > 15*time.Second {
@@ -202,4 +203,26 @@ func TestAnExitIsRecordedBeforeItsShimHasLeft(t *testing.T) {
 	if found, err := w.hands.Scan(); err != nil || len(found) != 0 {
 		t.Errorf("%+v, %v", []act.Found(found), err)
 	}
+}
+
+// TestWhoAnswersLateIsNotSilent has a shim that did not answer within the start's
+// patience leave before the start is over: it is neither pending nor silent.
+func TestWhoAnswersLateIsNotSilent(t *testing.T) {
+	w := newWorld(t, func(w *world) { w.patience = 20 * time.Millisecond })
+	r := &recovery{h: w.host, began: time.Now(), turns: make(chan struct{}, atOnce)}
+	block, stay := make(chan struct{}), make(chan struct{})
+	r.total.Store(3)
+	r.begin(func(*job) error { <-block; return nil })
+	r.begin(func(j *job) error { j.match(); <-stay; return nil })
+	r.begin(func(*job) error { <-stay; return nil })
+	if err := r.await(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	close(block)
+	w.until("the first is settled", func() bool { return r.settled.Load() == 1 })
+	got, err := r.finish()
+	if err != nil || got.Pending != 2 || got.Silent != 1 {
+		t.Errorf("%d go on, %d of them did not answer, %v; want 2 and 1", got.Pending, got.Silent, err)
+	}
+	close(stay)
 }

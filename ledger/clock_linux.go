@@ -15,7 +15,7 @@ func (machineClock) Now() (wall, boottime int64) {
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
 		panic("CLOCK_BOOTTIME: " + err.Error()) // in every kernel since 2.6.39
 	}
-	return time.Now().UnixNano(), ts.Nano()
+	return time.Now().UnixNano() + wallOffset(), ts.Nano()
 }
 
 // bootID returns the kernel's boot id, zero if /proc is not there.

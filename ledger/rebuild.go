@@ -64,9 +64,9 @@ type Rebuild struct {
 // writer's place the caller holds. Damaged is a ledger before it, and sound
 // after it. In between it is as damaged as before:
 //
-// A crash anywhere in here leaves at least one of the files in Gone, which are
-// taken away newest first, or the finished segment in the place of the oldest
-// of them. Whoever salvages again begins anew.
+// A crash anywhere in here leaves at least the oldest of the files in Gone, which
+// are taken away newest first, or the finished segment: in its place, or, where
+// it has another name, beside it. Whoever salvages again begins anew.
 func (r *Rebuild) Replace(dir string) error {
 	if err := os.MkdirAll(segmentsDir(dir), 0o750); err != nil {
 		return err
@@ -90,14 +90,18 @@ func (r *Rebuild) Replace(dir string) error {
 	if err := r.clear(dir, b.Path()); err != nil {
 		return errors.Join(err, b.Discard())
 	}
-	_, err = b.Commit()
-	return err
+	if _, err = b.Commit(); err != nil || len(r.Gone) == 0 || r.Gone[0] == b.Path() {
+		return err
+	}
+	// A crash here leaves a damaged file as the newest.
+	return errors.Join(os.Remove(r.Gone[0]), segment.SyncDir(segmentsDir(dir)))
 }
 
-// clear takes the names of damaged files away but for that of the new one,
-// newest first, so that the ledger is damaged until the new one stands.
+// clear takes the names of damaged files away but for that of the new one and of
+// the oldest, newest first, so that the ledger is damaged until the new one
+// stands. Without any file it would be one that is yet to begin.
 func (r *Rebuild) clear(dir, path string) error {
-	for i := len(r.Gone) - 1; i >= 0; i-- {
+	for i := len(r.Gone) - 1; i > 0; i-- {
 		if r.Gone[i] == path {
 			continue
 		}

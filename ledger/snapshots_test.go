@@ -11,6 +11,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/astrid-os/processledger/ledger/event"
 	"github.com/astrid-os/processledger/ledger/segment"
 	"github.com/astrid-os/processledger/ledger/snapshot"
 )
@@ -338,5 +339,47 @@ func damageRecord(t testing.TB, path string, seq uint64) {
 	})
 	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestNoSnapshotOfASalvage: a segment.opened does not count for steps of the
+// clock, so no snapshot is taken of it: an opening from there would measure from
+// it, and find another step than one that reads everything.
+func TestNoSnapshotOfASalvage(t *testing.T) {
+	clock, b, dir := newHandClock(), &breaker{step: "append"}, t.TempDir()
+	o := Options{Clock: clock, SnapshotEvents: 1, Around: b.around}
+	l := open(t, dir, o)
+	snapped := func() { waitUntil(t, func() bool { return !l.c.snaps.busy.Load() }) }
+	fill(t, l, 3)
+	snapped()
+	b.armed.Store(true)
+	_, err := l.Submit(t.Context(), one(note("in doubt")))
+	wantErr(t, err, ErrFailed)
+	clock.move(0, 7*second/10) // not a step yet
+	if err := l.Reopen(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Submit(t.Context(), one()); err != nil { // as a probe does
+		t.Fatal(err)
+	}
+	snapped()
+	_, last := l.Bounds()
+	closeLedger(t, l)
+	for _, f := range snapshotsOf(t, dir) {
+		if f.Seq >= last {
+			t.Errorf("a snapshot of event %d, a segment.opened", f.Seq)
+		}
+	}
+	clock.move(0, 7*second/10)
+	l = open(t, dir, o)
+	fill(t, l, 1)
+	var steps []int64
+	for _, e := range checkLedger(t, l) {
+		if b, ok := e.Body.(*event.ClockStepped); ok {
+			steps = append(steps, b.DeltaNano)
+		}
+	}
+	if len(steps) != 1 || steps[0] != 14*second/10 {
+		t.Errorf("steps on record: %v, want 1.4 s", steps)
 	}
 }

@@ -146,8 +146,12 @@ func (c *Child) sendSignal(sig uint32, target event.SignalTarget, cause string) 
 		bound = askBound
 	}
 	a, err := c.ask(&shim.Message{Type: shim.TypeSignal, Signal: sig, Target: uint32(target), Cause: cause}, bound)
-	if errors.Is(err, ErrNoAnswer) && killsTree(sig, target) {
+	switch {
+	case !killsTree(sig, target):
+	case errors.Is(err, ErrNoAnswer):
 		return c.killSilent()
+	case errors.Is(err, ErrShimGone) && c.staysBehind():
+		return c.killLeft(cause)
 	}
 	switch {
 	case err != nil:

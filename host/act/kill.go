@@ -16,10 +16,12 @@ import (
 )
 
 // askBound is how long a found shim may take to end its tree before it is
-// killed itself; lookPause is how often the proof of its death is looked for.
+// killed itself; leaveBound is how long one takes at most to leave after its last
+// word; lookPause is how often the proof of its death is looked for.
 const (
-	askBound  = 2 * time.Second
-	lookPause = 5 * time.Millisecond
+	askBound   = 2 * time.Second
+	leaveBound = 200 * time.Millisecond
+	lookPause  = 5 * time.Millisecond
 )
 
 // kill ends a found shim and waits for the proof; cause goes into the exit
@@ -78,6 +80,37 @@ func (c *Child) endShim(cause string) error {
 		return nil
 	}
 	return c.shim.signal(unix.SIGKILL)
+}
+
+// staysBehind tells whether the shim lives on although its connection has ended, as
+// one does that took this end for gone, or listens to another. One that has sent
+// its last word is given the moment that it takes to leave.
+func (c *Child) staysBehind() bool {
+	if _, letGo := c.held(); letGo {
+		return false
+	}
+	p, err := c.shim.dup()
+	if err != nil {
+		return false
+	}
+	defer p.close()
+	return errors.Is(p.wait(leaveBound), ErrAlive)
+}
+
+// killLeft ends the tree of a shim that stays behind: it is asked by another
+// connection, so that it records the exit.
+func (c *Child) killLeft(cause string) (SignalResult, error) {
+	c.h.log.Warn("a shim has hung up and lives; it is ended by another connection", "handle", c.id)
+	f, err := c.h.Look(c.id)
+	if err == nil {
+		f.Shim, f.Dead = c.shimID, false // we hold it, and it lives
+		err = c.h.kill(f, cause)
+	}
+	if err != nil {
+		c.h.log.Warn("a shim that has hung up cannot be asked", "handle", c.id, "error", err)
+		return c.killSilent()
+	}
+	return SignalResult{Delivered: true}, nil
 }
 
 // killSilent ends the tree of a shim that was asked to and does not answer: a

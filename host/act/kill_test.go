@@ -71,6 +71,40 @@ func TestAKillEndsTheTreeOfAStoppedShim(t *testing.T) {
 	})
 }
 
+// A shim that has taken this end for gone cannot be asked any more, and lives. A
+// KILL ends it and its tree all the same.
+func TestAKillEndsTheTreeOfAShimThatHungUp(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, h *house) {
+		c := h.start(h.sh("exec sleep 1000"))
+		st := h.started(c)
+		dirfd, err := openDir(c.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer closeFD(dirfd)
+		other, err := shim.Dial(dirfd) // the newest connection is the one that counts
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.until("the shim hangs up", func() bool {
+			_, err := c.ask(&shim.Message{Type: shim.TypeDrained}, time.Millisecond)
+			return errors.Is(err, ErrShimGone)
+		})
+		other.Close()
+		got := h.signal(c, 9, event.TargetTree, "stop")
+		if !got.Delivered {
+			t.Errorf("the result is %+v", got)
+		}
+		if x := h.exited(c); x.Exited.Cause != "stop" {
+			t.Errorf("ended %s", show(Notice{Exited: x}))
+		}
+		if f := h.look(c.ID()); !f.Dead || !h.hands.Gone(st.Program) {
+			t.Errorf("left %+v", f)
+		}
+	})
+}
+
 // One that is stopped again and again is killed.
 func TestAKillEndsTheTreeOfAShimThatStaysStopped(t *testing.T) {
 	t.Parallel()

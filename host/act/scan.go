@@ -247,5 +247,7 @@ func (c *Child) connect() error {
 	if c.shim, err = c.peer(f.Shim); err != nil {
 		return fmt.Errorf("%w: %w", ErrShimGone, err)
 	}
+	// `ready` may be missing, or another's work: what the kernel says goes.
+	mergeIdentity(&c.shimID, c.shim.identity(c.h.procfd))
 	return nil
 }

@@ -60,8 +60,7 @@ func TestWatchdog(t *testing.T) {
 	m := newManager(t, a.Dir, false)
 	d := start(t, a.Site, m, nil, a.Env(), fmt.Sprintf("WATCHDOG_USEC=%d", watchdog.Microseconds()))
 	n := m.await(t, 0, "READY=1")
-	n = m.await(t, n, "WATCHDOG=1")
-	n = m.await(t, n, "WATCHDOG=1")
+	m.await(t, m.await(t, n, "WATCHDOG=1"), "WATCHDOG=1")
 
 	letGo := a.Hold(t, "ledger.commit.begin")
 	committed := make(chan error, 1)
@@ -70,7 +69,7 @@ func TestWatchdog(t *testing.T) {
 		committed <- err
 	}()
 	daemontest.Eventually(t, "the committer stands still", func() bool { return a.Passed("ledger.commit.begin") > 0 && quiet(m, 2*watchdog) })
-	n = len(m.messages())
+	before := len(m.messages())
 	if _, err := a.Client.Status(t.Context()); err != nil {
 		t.Errorf("the control socket: %v", err)
 	}
@@ -78,7 +77,7 @@ func TestWatchdog(t *testing.T) {
 	if err := <-committed; err != nil {
 		t.Error(err)
 	}
-	m.await(t, n, "WATCHDOG=1")
+	m.await(t, before, "WATCHDOG=1")
 	d.Stop(t)
 }
 

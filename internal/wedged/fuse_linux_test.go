@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 
@@ -57,9 +56,6 @@ func mountHanging(t *testing.T, dir string) *hanging {
 	})
 	return h
 }
-
-// file is the file that hangs.
-func (h *hanging) file() string { return filepath.Join(h.dir, "hang") }
 
 // waiting tells how many reads wait.
 func (h *hanging) waiting() int {

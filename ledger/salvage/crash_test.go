@@ -46,6 +46,10 @@ func TestCrash(t *testing.T) {
 		}
 	}
 	for _, at := range points {
+		t.Run(at+"/nothing-kept", func(t *testing.T) {
+			t.Parallel()
+			crashesOfNothing(t, binary, at)
+		})
 		t.Run(at, func(t *testing.T) {
 			t.Parallel()
 			dir := filepath.Join(t.TempDir(), "ledger")
@@ -60,12 +64,12 @@ func TestCrash(t *testing.T) {
 				if !crash(t, binary, dir, at) {
 					break // the first was after all was done
 				}
-				checkBetween(t, dir)
+				checkBetween(t, dir, second)
 			}
 			if _, err := salvage.Run(dir, options); err != nil {
 				t.Fatal(err)
 			}
-			checkBetween(t, dir)
+			checkBetween(t, dir, second)
 			es := events(t, dir)
 			if n := len(es); n != second-1+3 {
 				t.Errorf("%d events", n)
@@ -75,6 +79,41 @@ func TestCrash(t *testing.T) {
 				t.Errorf("kept aside: %v, %v", noise, err)
 			}
 		})
+	}
+}
+
+// crashesOfNothing kills a salvage of a ledger whose oldest segments were archived
+// and whose others are all damaged, so that it begins anew under a name that
+// none of them has.
+func crashesOfNothing(t *testing.T, binary, at string) {
+	dir := filepath.Join(t.TempDir(), "ledger")
+	build(t, dir)
+	paths := segments(t, dir)
+	if err := os.Remove(paths[0]); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths[1:] {
+		if err := os.WriteFile(path, []byte(strings.Repeat("noise ", 4000)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		if !crash(t, binary, dir, at) {
+			break
+		}
+		checkBetween(t, dir, 1)
+	}
+	if _, err := salvage.Run(dir, options); err != nil {
+		t.Fatal(err)
+	}
+	if live, err := projector.Open(dir, ledgerOptions); err != nil {
+		t.Errorf("after the salvage: %v", err)
+	} else if err := live.Close(); err != nil {
+		t.Error(err)
+	}
+	checkBetween(t, dir, 1)
+	if paths := segments(t, dir); len(paths) != 1 {
+		t.Errorf("segments %v", paths)
 	}
 }
 
@@ -94,7 +133,7 @@ func crash(t *testing.T, binary, dir, at string) bool {
 }
 
 // checkBetween: whoever opens the ledger now fails, or finds the loss on record.
-func checkBetween(t *testing.T, dir string) {
+func checkBetween(t *testing.T, dir string, lostFrom uint64) {
 	t.Helper()
 	live, err := projector.Open(dir, ledgerOptions)
 	if err != nil {
@@ -104,7 +143,7 @@ func checkBetween(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	for _, e := range events(t, dir) {
-		if b, ok := e.Body.(*event.LedgerSalvaged); ok && b.LostFrom == second {
+		if b, ok := e.Body.(*event.LedgerSalvaged); ok && b.LostFrom == lostFrom {
 			return
 		}
 	}

@@ -480,12 +480,56 @@ func TestMakeWay(t *testing.T) {
 	if !control.IsRestarting(last) {
 		t.Errorf("the stream ended with %v", last)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	if _, err := h.client.Ps(ctx, true); !control.IsRestarting(err) {
-		t.Errorf("a look: %v", err)
+	// By hand: the client would ask again and again.
+	conn := h.connect(t)
+	if answer := ask(t, conn, "GET /v1/ps HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n"); !strings.Contains(answer, `"restarting"`) {
+		t.Errorf("a look: %s", answer)
 	}
 	if _, err := h.client.Status(t.Context()); err != nil {
 		t.Errorf("the status: %v", err)
 	}
+}
+
+// TestLateRequestsAreAnswered: a client that has connected before the end, and asks
+// after it has begun, gets an answer and is not left without a word.
+func TestLateRequestsAreAnswered(t *testing.T) {
+	h := start(t)
+	conn := h.connect(t)
+	if _, err := h.client.Status(t.Context()); err != nil { // by then the other one is accepted, too
+		t.Fatal(err)
+	}
+	h.server.MakeWay()
+	stopped := make(chan error, 1)
+	go func() { stopped <- h.server.Shutdown(context.Background()) }()
+	time.Sleep(50 * time.Millisecond) // it has begun, and waits for nobody else
+	answer := ask(t, conn, "POST /v1/cancel HTTP/1.1\r\nHost: d\r\nContent-Length: 2\r\n\r\n{}")
+	if !strings.Contains(answer, " 503 ") || !strings.Contains(answer, `"restarting"`) {
+		t.Errorf("answered %q", answer)
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+func (h *house) connect(t *testing.T) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("unix", h.client.Socket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// ask sends a request and returns all that comes back until the other side closes.
+func ask(t *testing.T, conn net.Conn, request string) string {
+	t.Helper()
+	if _, err := io.WriteString(conn, request); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(conn)
+	if err != nil {
+		t.Errorf("%v after %q", err, answer)
+	}
+	return string(answer)
 }

@@ -103,6 +103,10 @@ type Server struct {
 	closing  bool
 	listener net.Listener  // nil before Serve
 	served   chan struct{} // closed once Serve has accepted its last connection
+
+	// owed are the connections that have not had their answer: accepted, or with a
+	// request under way. The state tells which.
+	owed map[net.Conn]http.ConnState
 }
 
 // Bounds of a connection.
@@ -124,7 +128,7 @@ func New(o Options) *Server {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	base, stop := context.WithCancel(context.Background())
-	s := &Server{o: o, base: base, stop: stop}
+	s := &Server{o: o, base: base, stop: stop, owed: map[net.Conn]http.ConnState{}}
 	s.http = &http.Server{
 		Handler:           s.front(s.routes()),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -132,6 +136,7 @@ func New(o Options) *Server {
 		MaxHeaderBytes:    64 << 10,
 		BaseContext:       func(net.Listener) context.Context { return base },
 		ConnContext:       withPeer,
+		ConnState:         s.track,
 		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}
 	return s
@@ -182,6 +187,7 @@ func (s *Server) MakeWay() {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stop()
 	s.stopAccepting()
+	s.answerAll(ctx)
 	if err := s.http.Shutdown(ctx); err != nil {
 		return errors.Join(err, s.http.Close())
 	}
