@@ -112,6 +112,9 @@ func (h *Host) standing(intents []act.Intent) map[int]bool {
 func (h *Host) stands(i act.Intent) bool {
 	var seq uint64
 	h.live.View(func(s *projector.State) { seq = s.LastSeq(i.Scope.Handle) })
+	if seq == 0 {
+		return h.orphanStands(i)
+	}
 	for seq > 0 {
 		e, err := h.live.Ledger().Get(h.ctx, seq)
 		if err != nil {
@@ -121,6 +124,24 @@ func (h *Host) stands(i act.Intent) bool {
 			return true
 		}
 		seq = e.Prev
+	}
+	return false
+}
+
+// orphanStands is stands for a handle that is not held: no chain of events leads
+// to what was told of it. It is looked for from the newest event back to when the
+// signal was sent; the slack is for a clock that was set meanwhile.
+func (h *Host) orphanStands(i act.Intent) bool {
+	const slack = time.Hour
+	told := lateOrphan(i)[0].Body.(*event.OrphanEnded)
+	first, last := h.live.Ledger().Bounds()
+	for e, err := range h.live.Ledger().Reverse(h.ctx, first, last) {
+		if err != nil || ulid.Time(e.ID.Time()).Before(time.Unix(0, i.Request.SentWall).Add(-slack)) {
+			return false
+		}
+		if o, ok := e.Body.(*event.OrphanEnded); ok && e.Handle == i.Scope.Handle && o.Reason == told.Reason {
+			return true
+		}
 	}
 	return false
 }

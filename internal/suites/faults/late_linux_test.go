@@ -76,3 +76,44 @@ func TestLateCrash(t *testing.T) {
 	}
 	s.Daemon.Stop(t)
 }
+
+// TestLateOrphanCrash is the same for a process that the ledger does not know any
+// more, as after a salvage: its ending is told once.
+func TestLateOrphanCrash(t *testing.T) {
+	t.Parallel()
+	s := daemontest.NewArmed(t)
+	s.WithDriver(t)
+	s.Run(t)
+	s.Daemon.Ready(t)
+	drive(t, s.Site, s.Program("persistent", "kept", daemontest.Lasting))
+	id := only(t, s.Site, false).ID
+	daemontest.Eventually(t, "it runs", func() bool { return s.Wrote("kept", "start") })
+	s.Daemon.Kill(t)
+	if err := os.RemoveAll(filepath.Join(s.Data, "ledger")); err != nil {
+		t.Fatal(err)
+	}
+	s.Run(t)
+	phase(t, s.Site, control.PhaseDamaged)
+	if _, err := s.Client.Stop(t.Context(), &control.StopRequest{ID: id}); err != nil {
+		t.Fatal(err)
+	}
+	s.Daemon.Stop(t)
+	want := len(lateFiles(t, s.Site))
+	ctl(t, s.Site, 0, "ledger", "salvage", "--yes")
+	s.Arm(t, "daemon.late.recorded", 1)
+	s.Run(t)
+	s.Daemon.Wait(t)
+	s.Disarm(t)
+	s.Run(t)
+	s.Daemon.Ready(t)
+	told := 0
+	for _, e := range ofHandle[*event.OrphanEnded](t, s.Site, event.KindOrphanEnded, id) {
+		if strings.Contains(e.Body.(*event.OrphanEnded).Reason, "while there was no ledger") {
+			told++
+		}
+	}
+	if want == 0 || told != want {
+		t.Errorf("%d endings were kept, and %d are told", want, told)
+	}
+	s.Daemon.Stop(t)
+}
