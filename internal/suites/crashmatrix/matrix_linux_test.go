@@ -198,9 +198,10 @@ func (x *site) strikeAgain(t *testing.T, point string, n *tally) (shim bool) {
 	return strings.HasPrefix(point, "shim.")
 }
 
-// choose picks the crashes to put in: of each tier and state one for every kind
-// of point that it can come by, each time at the point and under the obligation
-// that were least often chosen so far. With -every it takes them all.
+// choose picks the crashes to put in: of each tier and state one for every second
+// kind of point that it can come by, and of the next one those between, each time
+// at the point and under the obligation that were least often chosen so far; and
+// every point that no turn came to. With -every it takes them all.
 func choose(known []passes) (blows []blow) {
 	byCell := map[string][]blow{}
 	var order []string
@@ -212,8 +213,8 @@ func choose(known []passes) (blows []blow) {
 		byCell[k] = append(byCell[k], b)
 	}
 	used := map[string]int{}
-	for _, k := range order {
-		blows = append(blows, chooseOf(byCell[k], used)...)
+	for i, k := range order {
+		blows = append(blows, chooseOf(byCell[k], used, i%2)...)
 	}
 	// Points that no turn came to.
 	for _, b := range candidates(known) {
@@ -231,8 +232,9 @@ func choose(known []passes) (blows []blow) {
 	return blows
 }
 
-// chooseOf picks of one tier and state.
-func chooseOf(of []blow, used map[string]int) (blows []blow) {
+// chooseOf picks of one tier and state, from every second kind on from the given
+// one.
+func chooseOf(of []blow, used map[string]int, from int) (blows []blow) {
 	if *every {
 		return of
 	}
@@ -245,7 +247,8 @@ func chooseOf(of []blow, used map[string]int) (blows []blow) {
 		}
 		kinds[k] = append(kinds[k], b)
 	}
-	for _, k := range order {
+	for i := from; i < len(order); i += 2 {
+		k := order[i]
 		best := kinds[k][0]
 		for _, b := range kinds[k] {
 			if cost(b, used) < cost(best, used) {
