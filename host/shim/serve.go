@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,6 +29,10 @@ func (s *supervisor) listen() error {
 	return os.NewSyscallError("listen", unix.Listen(fd, 4))
 }
 
+// acceptPause is the pause after a connection that could not be taken: a shim
+// that tried again at once would use a processor until somebody closes a file.
+const acceptPause = 50 * time.Millisecond
+
 // accept hands connections of daemons to the supervisor.
 func (s *supervisor) accept() {
 	rc, err := s.listener.SyscallConn()
@@ -44,7 +49,8 @@ func (s *supervisor) accept() {
 		if err != nil {
 			return
 		}
-		if got != nil {
+		if got != nil { // the machine has no descriptor left, which may last
+			time.Sleep(acceptPause)
 			continue
 		}
 		if c, err := NewConn(fd); err == nil && s.welcome(c) {
