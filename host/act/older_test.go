@@ -79,7 +79,7 @@ func gitRoot(t *testing.T, commit string) string {
 		err = exec.Command("git", "-C", root, "cat-file", "-e", commit+"^{commit}").Run()
 	}
 	if err != nil {
-		t.Skipf("commit %.8s is not here: this is no clone of the repository, or one without its history", commit)
+		t.Skipf("commit %.8s is no part of this copy: it is no clone of the repository, or one without its history", commit)
 	}
 	return root
 }
