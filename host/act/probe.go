@@ -7,6 +7,9 @@ import (
 	"crypto/rand"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -28,7 +31,10 @@ type ProbeResult struct {
 // and taking it back. It blocks for some milliseconds. An error means that not
 // even the weaker mode works.
 func Probe(shimPath string) (ProbeResult, error) {
-	dir, err := os.MkdirTemp("", "astrid-probe-")
+	removeProbes(os.TempDir())
+	// A crash from here on leaves the directory, and a shim that leaves by
+	// itself; a later probe removes it.
+	dir, err := os.MkdirTemp("", probePrefix)
 	if err != nil {
 		return ProbeResult{}, fmt.Errorf("probe: %w", err)
 	}
@@ -47,6 +53,35 @@ func Probe(shimPath string) (ProbeResult, error) {
 		return ProbeResult{}, fmt.Errorf("probe: %w", err)
 	}
 	return ProbeResult{Isolation: IsolationNone, Applied: applied, Reason: reason}, nil
+}
+
+// probePrefix begins the names of the directories that probes work in. They are
+// not in the data directory, because a full one is no reason to find no isolation.
+const probePrefix = "astrid-probe-"
+
+// probeLeft is how old a probe's directory is that nobody works in any more: a
+// probe takes milliseconds.
+const probeLeft = 10 * time.Minute
+
+// removeProbes removes what probes of this user left in tmp when their daemon was
+// killed. What cannot be removed is in nobody's way.
+func removeProbes(tmp string) {
+	entries, err := os.ReadDir(tmp)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if !e.IsDir() || !strings.HasPrefix(e.Name(), probePrefix) {
+			continue
+		}
+		info, err := e.Info()
+		if err != nil || time.Since(info.ModTime()) < probeLeft {
+			continue
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid == uint32(os.Geteuid()) {
+			_ = os.RemoveAll(filepath.Join(tmp, e.Name()))
+		}
+	}
 }
 
 // try prepares a shim that will never go.
