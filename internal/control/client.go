@@ -86,17 +86,21 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 func (c *Client) WaitReady(ctx context.Context) (*Status, error) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
+	var last error
 	for {
 		s, err := c.Status(ctx)
 		if err == nil && s.Phase == PhaseReady {
 			return s, nil
 		}
+		if err == nil {
+			err = fmt.Errorf("daemon at %s is still %s", c.socket, s.Phase)
+		}
+		if ctx.Err() == nil || last == nil { // a look that was cut off saw nothing
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			if err == nil {
-				err = fmt.Errorf("daemon at %s is still %s", c.socket, s.Phase)
-			}
-			return nil, err
+			return nil, last
 		case <-tick.C:
 		}
 	}

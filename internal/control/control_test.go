@@ -114,7 +114,7 @@ func TestEveryCodeHasARuling(t *testing.T) {
 
 // TestWaitReadyTellsWhatItSaw holds that a wait in vain says why.
 func TestWaitReadyTellsWhatItSaw(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	_, err := NewClient(filepath.Join(t.TempDir(), "s")).WaitReady(ctx)
 	if err == nil || !strings.Contains(err.Error(), "unreachable") {
