@@ -129,8 +129,8 @@ type Recovery struct {
 	Missing         uint32 `json:"missing"`           // handles whose process directory is gone
 	Unsent          uint32 `json:"unsent"`            // signals ordered of which nobody knows whether they arrived
 
-	// Settling is how many of what it found are still being ended or waited
-	// for now; 0 where no daemon answers.
+	// Settling is how many of what it found are being ended or waited for
+	// still; 0 where no daemon answers.
 	Settling uint32 `json:"settling"`
 }
 

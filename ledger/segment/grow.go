@@ -111,7 +111,7 @@ func (s *Segment) extend(f *os.File, want int64) (damaged bool, err error) {
 		if _, err := f.WriteAt(zeros, off); err != nil && s.size < want {
 			return false, err
 		} else if err != nil {
-			break // enough for now; a larger batch will tell
+			break // enough for this batch; a larger one will tell
 		}
 		s.size = off + minGrowth
 	}

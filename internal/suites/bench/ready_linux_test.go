@@ -204,7 +204,7 @@ func life(i int) []*event.Event {
 			Tier: event.TierBackground, Command: "git", Args: []string{"fetch", "--depth", "1", "origin"}, ArgsCount: 4,
 			Cwd: "src", EnvKeys: []string{"HOME", "GOCACHE", "GIT_DIR", "CI", "TERM", "EDITOR"}, Label: "git fetch",
 		},
-		&event.SpawnDecided{Outcome: event.OutcomeGranted, Isolation: "pidns", Cwd: "/work/src", RingBytes: 1 << 20},
+		&event.SpawnDecided{Outcome: event.OutcomeGranted, Isolation: "pidns", Cwd: "/src/project", RingBytes: 1 << 20},
 		&event.ProcessStarted{
 			Program: id, Shim: id, Isolation: "pidns", StartedWall: 1_700_000_000e9, StartedBoot: 5e12,
 			Executable: event.File{Path: "/usr/bin/git", Device: 1, Inode: 2, SHA256: sum},

@@ -237,27 +237,10 @@ func (d *disk) handles(t *testing.T) map[string]control.Handle {
 // requests are the spawn.requested of the ledger.
 func (d *disk) requests(t *testing.T) (out []*event.Event) {
 	t.Helper()
-	for _, e := range d.all(t) {
+	for _, e := range story(t, d.Site) {
 		if e.Kind() == event.KindSpawnRequested {
 			out = append(out, e)
 		}
-	}
-	return out
-}
-
-// all is every event that the daemon tells.
-func (d *disk) all(t *testing.T) (out []*event.Event) {
-	t.Helper()
-	stream, err := d.Client.Events(t.Context(), &control.EventsQuery{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stream.Close()
-	for e, err := range stream.All() {
-		if err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, e)
 	}
 	return out
 }

@@ -501,7 +501,10 @@ func TestLateRequestsAreAnswered(t *testing.T) {
 	h.server.MakeWay()
 	stopped := make(chan error, 1)
 	go func() { stopped <- h.server.Shutdown(context.Background()) }()
-	time.Sleep(50 * time.Millisecond) // it has begun, and waits for nobody else
+	h.server.mu.Lock()
+	served := h.server.served
+	h.server.mu.Unlock()
+	<-served // nobody is accepted any more: the end has begun
 	answer := ask(t, conn, "POST /v1/cancel HTTP/1.1\r\nHost: d\r\nContent-Length: 2\r\n\r\n{}")
 	if !strings.Contains(answer, " 503 ") || !strings.Contains(answer, `"restarting"`) {
 		t.Errorf("answered %q", answer)
